@@ -1,0 +1,89 @@
+# Every target works from a clean clone, in any order: Debian, Python 3.11, a C compiler and make are all it takes.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+MAKEFLAGS += --no-builtin-rules
+
+PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
+LIST := $(VENV)/sources.txt
+EXTRAS := dev,demo,docs
+
+# A PYTHONPATH of the caller's must not put the source tree, or anything else, before the wheel.
+unexport PYTHONPATH
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# What the wheel is made of. The list is kept too, so that a deleted file also makes a new wheel.
+SOURCES := pyproject.toml setup.py MANIFEST.in build_ffi.py README.md LICENSE secagg/py.typed \
+	$(sort $(shell find secagg native -name '*.py' -o -name '*.c' -o -name '*.h'))
+
+# -P keeps the working directory, and with it secagg/, off sys.path: what is tested is the installed wheel.
+PYTEST := SECAGG_TEST_INSTALLED=1 $(BIN)/python -P -m pytest
+COVER := SECAGG_TEST_INSTALLED=1 $(BIN)/python -P -m coverage run
+# The bodies of the compiled fallback, as plain Python so that coverage sees them: a small run, for they are slow.
+WITHOUT_JIT := SECAGG_FORCE_ISA=fallback NUMBA_DISABLE_JIT=1
+WITHOUT_JIT_TESTS := $(sort $(wildcard tests/unit/test_kernels*.py tests/unit/test_hazmat_*.py))
+
+.PHONY: help install demo test test-all lint format docs bench clean FORCE
+
+help:  ## Say what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(STAMP)  ## Make .venv and install the wheel with its dependencies into it
+
+demo: $(STAMP)  ## Train on patient data across hospitals while the server sees only noise and the sum
+	$(BIN)/secagg demo
+
+test: $(STAMP)  ## Run the tests against the installed wheel, with coverage
+	rm -f .coverage
+	$(COVER) -m pytest -m "not slow"
+	$(if $(WITHOUT_JIT_TESTS),$(WITHOUT_JIT) $(COVER) --append -m pytest -m "not slow" -q $(WITHOUT_JIT_TESTS))
+	$(BIN)/python -P -m coverage report
+
+test-all: $(STAMP)  ## Run everything, slow tests included, also on the portable C code and on the fallback
+	rm -f .coverage
+	$(COVER) -m pytest
+	$(WITHOUT_JIT) $(COVER) --append -m pytest -m "not slow" -q $(WITHOUT_JIT_TESTS)
+	$(BIN)/python -P -m coverage report
+	SECAGG_FORCE_ISA=portable $(PYTEST) -q -m "not slow"
+	SECAGG_FORCE_ISA=fallback $(PYTEST) -q -m "not slow"
+
+lint: $(STAMP)  ## Check style, types and the import layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP)  ## Rewrite the sources in the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(STAMP)  ## Build the documentation into site/; a broken link is an error
+	$(BIN)/mkdocs build --strict
+
+bench: $(STAMP)  ## Time the kernels against their peers
+	mkdir -p .benchmarks
+	$(BIN)/python -P -m pytest benchmarks --benchmark-enable --benchmark-only --benchmark-json=.benchmarks/latest.json
+
+clean:  ## Remove everything that make made
+	rm -rf $(VENV) build dist site .benchmarks .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .coverage .coverage.* htmlcov secagg.egg-info secagg/_native*.so secagg/_native*.c
+	find secagg tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(LIST): $(BIN)/python FORCE
+	@printf '%s\n' $(SOURCES) | cmp -s - $@ || printf '%s\n' $(SOURCES) > $@
+
+# build/ goes first: setuptools would carry deleted modules over from it.
+$(STAMP): $(LIST) $(SOURCES)
+	rm -rf build dist
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	$(BIN)/python -m pip install --quiet --no-deps --force-reinstall dist/secagg-*.whl
+	$(BIN)/python -m pip install --quiet "secagg[$(EXTRAS)] @ file://$(CURDIR)/$$(ls dist/secagg-*.whl)"
+	$(BIN)/python -P -c 'import secagg; print("installed secagg:", secagg.build_info())'
+	touch $@

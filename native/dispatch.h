@@ -1,0 +1,76 @@
+/* The table of implementations. Internal: nothing outside native/ includes this. */
+#ifndef SA_DISPATCH_H
+#define SA_DISPATCH_H
+
+#include "secagg_native.h"
+
+#if defined(__x86_64__) || defined(_M_X64)
+#define SA_X86_64 1
+#endif
+
+/* CPU features that an implementation may require; each bit also implies that the OS saves the registers it uses. */
+enum {
+    SA_CPU_AES = 1u << 0,
+    SA_CPU_SSE41 = 1u << 1,
+    SA_CPU_VAES = 1u << 2,
+    SA_CPU_AVX512 = 1u << 3 /* F, BW, VL and DQ */
+};
+
+/* The largest chunk (bytes) and key schedule (bytes) of any implementation, for fixed stack buffers. */
+#define SA_MAX_CHUNK 512
+#define SA_MAX_SCHEDULE 704
+
+/* Applies npos keys with plus, then nneg keys with minus, to `chunks` whole chunks that start at block `ctr`. */
+typedef void sa_mask_fn(uint8_t *acc, size_t chunks, const uint8_t *schedules, size_t npos, size_t nneg,
+                        uint64_t stream_id, uint64_t ctr, uint64_t mask);
+typedef void sa_expand_fn(uint8_t *schedule, const uint8_t *key);
+
+struct sa_encode_args {
+    double clip, levels, scale;
+    uint64_t weight;
+    uint64_t clipped;   /* out: added to */
+    uint64_t nonfinite; /* out: not zero when any input was NaN or infinite */
+};
+
+/* x: float or double; out: lane array; words: keystream word per value, or NULL for nearest. */
+typedef void sa_encode_fn(const void *x, size_t n, const uint32_t *words, void *out, struct sa_encode_args *args);
+
+struct sa_impl {
+    const char *name;
+    uint32_t requires;
+    size_t schedule_bytes; /* per key, a multiple of 16 */
+    size_t chunk_bytes;    /* mask granularity, a multiple of 16 */
+    sa_expand_fn *expand;
+    sa_mask_fn *mask[3];        /* u16, u32, u64 */
+    sa_encode_fn *encode[2][3]; /* f32, f64 by u16, u32, u64 */
+};
+
+/* The implementation in use; never NULL. */
+const struct sa_impl *sa_impl(void);
+
+/* mask with schedules already expanded, any start and length; lane: 0, 1, 2 for u16, u32, u64. */
+void sa_mask_run(const struct sa_impl *impl, int lane, void *acc, size_t n, const uint8_t *schedules, size_t npos,
+                 size_t nneg, uint64_t stream_id, uint64_t start, uint64_t mask);
+
+#define SA_DECLARE_IMPL(isa)              \
+    sa_expand_fn sa_key_expand_##isa;     \
+    sa_mask_fn sa_mask_apply_u16_##isa;   \
+    sa_mask_fn sa_mask_apply_u32_##isa;   \
+    sa_mask_fn sa_mask_apply_u64_##isa;
+#define SA_DECLARE_ENCODE(isa)                \
+    sa_encode_fn sa_fixed_encode_f32_u16_##isa; \
+    sa_encode_fn sa_fixed_encode_f32_u32_##isa; \
+    sa_encode_fn sa_fixed_encode_f32_u64_##isa; \
+    sa_encode_fn sa_fixed_encode_f64_u16_##isa; \
+    sa_encode_fn sa_fixed_encode_f64_u32_##isa; \
+    sa_encode_fn sa_fixed_encode_f64_u64_##isa;
+
+SA_DECLARE_IMPL(portable)
+SA_DECLARE_ENCODE(portable)
+#ifdef SA_X86_64
+SA_DECLARE_IMPL(aesni)
+SA_DECLARE_IMPL(vaes512)
+SA_DECLARE_ENCODE(avx512)
+#endif
+
+#endif

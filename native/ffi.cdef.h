@@ -1,0 +1,72 @@
+/* The C interface, once: cffi parses this file and secagg_native.h includes it. Declarations only, no preprocessor.
+ *
+ * Every function that can fail returns one of these codes and never allocates. Lengths are in elements unless the name
+ * says bytes. Lane of width w: u16 for w <= 16, u32 for w <= 32, u64 above. */
+enum {
+    SA_OK = 0,
+    SA_ERR_ARGUMENT = 1,   /* width, length or pointer that the interface does not allow */
+    SA_ERR_VALUE = 2,      /* a value that does not fit its width */
+    SA_ERR_PADDING = 3,    /* padding bits that are not zero */
+    SA_ERR_NONFINITE = 4,  /* NaN or infinity among the inputs */
+    SA_ERR_FIELD = 5,      /* an element that is not canonical modulo 2^61 - 1, or a bad set of points */
+    SA_ERR_UNKNOWN = 6     /* no such implementation, or this machine cannot run it */
+};
+
+/* Dispatch. sa_available(i) names the i-th implementation this machine can run, best first, NULL at the end. */
+const char *sa_available(size_t index);
+const char *sa_selected(void);
+int sa_select(const char *name);
+const char *sa_compiler(void);
+
+/* acc[i] = (acc[i] + sum_k signs[k] * KS_k[start + i]) mod 2^w. keys: nkeys * 16 bytes. scratch: at least
+ * sa_mask_scratch_bytes(nkeys), any alignment; it is all zero on return. */
+size_t sa_mask_scratch_bytes(size_t nkeys);
+int sa_mask_apply_u16(uint16_t *acc, size_t n, const uint8_t *keys, const int8_t *signs, size_t nkeys,
+                      uint64_t stream_id, uint64_t start, unsigned w, uint8_t *scratch, size_t scratch_bytes);
+int sa_mask_apply_u32(uint32_t *acc, size_t n, const uint8_t *keys, const int8_t *signs, size_t nkeys,
+                      uint64_t stream_id, uint64_t start, unsigned w, uint8_t *scratch, size_t scratch_bytes);
+int sa_mask_apply_u64(uint64_t *acc, size_t n, const uint8_t *keys, const int8_t *signs, size_t nkeys,
+                      uint64_t stream_id, uint64_t start, unsigned w, uint8_t *scratch, size_t scratch_bytes);
+
+/* out = AES-128-CTR keystream from block index `block`. */
+int sa_keystream_fill(const uint8_t *key, uint64_t stream_id, uint64_t block, uint8_t *out, size_t nbytes);
+
+/* Fixed-point encoding; key == NULL rounds to nearest, else stochastically. *clipped is valid on SA_OK only. */
+int sa_fixed_encode_f32_u16(const float *x, size_t n, double clip, unsigned bits, uint16_t *out, const uint8_t *key,
+                            uint64_t stream_id, uint64_t start, uint64_t weight, uint64_t *clipped);
+int sa_fixed_encode_f32_u32(const float *x, size_t n, double clip, unsigned bits, uint32_t *out, const uint8_t *key,
+                            uint64_t stream_id, uint64_t start, uint64_t weight, uint64_t *clipped);
+int sa_fixed_encode_f32_u64(const float *x, size_t n, double clip, unsigned bits, uint64_t *out, const uint8_t *key,
+                            uint64_t stream_id, uint64_t start, uint64_t weight, uint64_t *clipped);
+int sa_fixed_encode_f64_u16(const double *x, size_t n, double clip, unsigned bits, uint16_t *out, const uint8_t *key,
+                            uint64_t stream_id, uint64_t start, uint64_t weight, uint64_t *clipped);
+int sa_fixed_encode_f64_u32(const double *x, size_t n, double clip, unsigned bits, uint32_t *out, const uint8_t *key,
+                            uint64_t stream_id, uint64_t start, uint64_t weight, uint64_t *clipped);
+int sa_fixed_encode_f64_u64(const double *x, size_t n, double clip, unsigned bits, uint64_t *out, const uint8_t *key,
+                            uint64_t stream_id, uint64_t start, uint64_t weight, uint64_t *clipped);
+
+/* LSB-first bit packing into exactly ceil(n * w / 8) bytes. unpack_add leaves acc alone unless it returns SA_OK. */
+int sa_bits_pack_u16(const uint16_t *values, size_t n, unsigned w, uint8_t *out, size_t out_bytes);
+int sa_bits_pack_u32(const uint32_t *values, size_t n, unsigned w, uint8_t *out, size_t out_bytes);
+int sa_bits_pack_u64(const uint64_t *values, size_t n, unsigned w, uint8_t *out, size_t out_bytes);
+int sa_bits_unpack_u16(const uint8_t *buf, size_t buf_bytes, unsigned w, uint16_t *out, size_t n);
+int sa_bits_unpack_u32(const uint8_t *buf, size_t buf_bytes, unsigned w, uint32_t *out, size_t n);
+int sa_bits_unpack_u64(const uint8_t *buf, size_t buf_bytes, unsigned w, uint64_t *out, size_t n);
+int sa_bits_unpack_add_u16(uint16_t *acc, size_t n, const uint8_t *buf, size_t buf_bytes, unsigned w);
+int sa_bits_unpack_add_u32(uint32_t *acc, size_t n, const uint8_t *buf, size_t buf_bytes, unsigned w);
+int sa_bits_unpack_add_u64(uint64_t *acc, size_t n, const uint8_t *buf, size_t buf_bytes, unsigned w);
+
+/* acc = (acc + other) mod 2^w */
+int sa_lanes_add_u16(uint16_t *acc, const uint16_t *other, size_t n, unsigned w);
+int sa_lanes_add_u32(uint32_t *acc, const uint32_t *other, size_t n, unsigned w);
+int sa_lanes_add_u64(uint64_t *acc, const uint64_t *other, size_t n, unsigned w);
+
+/* Shamir over p = 2^61 - 1. coeffs: (t - 1) x m, degree 1 first; shares: n x m; weights: Lagrange basis at 0. */
+int sa_shamir_split_u64(const uint64_t *secrets, size_t m, const uint64_t *coeffs, size_t t, const uint64_t *xs,
+                        size_t n, uint64_t *shares);
+int sa_shamir_weights_u64(const uint64_t *xs, size_t t, uint64_t *weights);
+int sa_shamir_combine_u64(const uint64_t *weights, size_t t, const uint64_t *shares, size_t m, uint64_t *out);
+
+/* 1 when equal, 0 when not; time depends on nbytes alone. */
+int sa_ct_equal(const uint8_t *a, const uint8_t *b, size_t nbytes);
+void sa_zero(void *p, size_t nbytes);

@@ -1,0 +1,19 @@
+/* Comparison and wiping of bytes. */
+#include "../common/ct.h"
+#include "../common/zero.h"
+#include "secagg_native.h"
+
+/* CT: secret=a, b; public=nbytes */
+int sa_ct_equal(const uint8_t *a, const uint8_t *b, size_t nbytes)
+{
+    uint64_t differ = 0;
+    for (size_t i = 0; i < nbytes; i++)
+        differ |= (uint64_t)(a[i] ^ b[i]);
+    return (int)(sa_ct_hide(differ - 1) >> 63);
+}
+
+/* CT: secret=p; public=nbytes */
+void sa_zero(void *p, size_t nbytes)
+{
+    sa_wipe(p, nbytes);
+}

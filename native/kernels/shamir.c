@@ -1,0 +1,118 @@
+/* Shamir's scheme over p = 2^61 - 1 for many secrets at once (Shamir, "How to share a secret", CACM 1979). */
+#include "../common/ct.h"
+#include "../common/load.h"
+#include "secagg_native.h"
+
+#define SA_P (((uint64_t)1 << 61) - 1)
+
+typedef unsigned __int128 sa_u128;
+
+/* Congruent and below 2^61 + 8. */
+SA_INLINE uint64_t fold(uint64_t v)
+{
+    return (v & SA_P) + (v >> 61);
+}
+
+/* The canonical representative of a folded value. */
+SA_INLINE uint64_t canonical(uint64_t v)
+{
+    v = fold(v);
+    return v - (SA_P & ~sa_ct_less(v, SA_P));
+}
+
+/* a * b + c, folded; a < 2^62, b < 2^61, c < 2^62. */
+SA_INLINE uint64_t mul_add(uint64_t a, uint64_t b, uint64_t c)
+{
+    const sa_u128 product = (sa_u128)a * b;
+    return fold(((uint64_t)product & SA_P) + (uint64_t)(product >> 61) + c);
+}
+
+/* Not zero when some element is p or more. CT: secret=v; public=n */
+static uint64_t any_not_canonical(const uint64_t *v, size_t n)
+{
+    uint64_t bad = 0;
+    for (size_t i = 0; i < n; i++)
+        bad |= (SA_P - 1 - v[i]) | v[i];
+    return bad >> 61;
+}
+
+/* Four evaluation points at a time hide the latency of the multiplications.
+ * CT: secret=secrets, coeffs, shares; public=m, t, xs, n. The return code reveals whether all inputs are canonical. */
+int sa_shamir_split_u64(const uint64_t *secrets, size_t m, const uint64_t *coeffs, size_t t, const uint64_t *xs,
+                        size_t n, uint64_t *shares)
+{
+    if (t < 1)
+        return SA_ERR_ARGUMENT;
+    if ((any_not_canonical(secrets, m) | any_not_canonical(coeffs, (t - 1) * m) | any_not_canonical(xs, n)) != 0)
+        return SA_ERR_FIELD;
+    for (size_t i = 0; i < n; i += 4) {
+        uint64_t x[4];
+        const size_t points = sa_min(4, n - i);
+        for (size_t k = 0; k < 4; k++)
+            x[k] = xs[i + (k < points ? k : 0)];
+        for (size_t j = 0; j < m; j++) {
+            uint64_t y0 = 0, y1 = 0, y2 = 0, y3 = 0;
+            for (size_t d = t; d-- > 0;) {
+                const uint64_t c = d == 0 ? secrets[j] : coeffs[(d - 1) * m + j];
+                y0 = mul_add(y0, x[0], c);
+                y1 = mul_add(y1, x[1], c);
+                y2 = mul_add(y2, x[2], c);
+                y3 = mul_add(y3, x[3], c);
+            }
+            const uint64_t y[4] = {canonical(y0), canonical(y1), canonical(y2), canonical(y3)};
+            for (size_t k = 0; k < points; k++)
+                shares[(i + k) * m + j] = y[k];
+        }
+    }
+    return SA_OK;
+}
+
+/* v^(p - 2): p - 2 = 2^61 - 3 is ones but for bit 1. CT: secret=v; public=none */
+static uint64_t invert(uint64_t v)
+{
+    uint64_t result = 1;
+    for (int bit = 60; bit >= 0; bit--) {
+        result = canonical(mul_add(result, result, 0));
+        if (bit != 1)
+            result = canonical(mul_add(result, v, 0));
+    }
+    return result;
+}
+
+/* weights[j] = prod_{i != j} x_i / (x_i - x_j). CT: secret=none; public=all */
+int sa_shamir_weights_u64(const uint64_t *xs, size_t t, uint64_t *weights)
+{
+    uint64_t all = 1;
+    if (any_not_canonical(xs, t) != 0)
+        return SA_ERR_FIELD;
+    for (size_t i = 0; i < t; i++)
+        all = canonical(mul_add(all, xs[i], 0));
+    if (all == 0)
+        return SA_ERR_FIELD;
+    for (size_t j = 0; j < t; j++) {
+        uint64_t below = xs[j];
+        for (size_t i = 0; i < t; i++)
+            if (i != j)
+                below = mul_add(below, canonical(xs[i] + SA_P - xs[j]), 0);
+        below = canonical(below);
+        if (below == 0)
+            return SA_ERR_FIELD;
+        weights[j] = canonical(mul_add(all, invert(below), 0));
+    }
+    return SA_OK;
+}
+
+/* CT: secret=shares, out; public=weights, t, m. The return code reveals whether all inputs are canonical. */
+int sa_shamir_combine_u64(const uint64_t *weights, size_t t, const uint64_t *shares, size_t m, uint64_t *out)
+{
+    if ((any_not_canonical(weights, t) | any_not_canonical(shares, t * m)) != 0)
+        return SA_ERR_FIELD;
+    for (size_t j = 0; j < m; j++)
+        out[j] = 0;
+    for (size_t i = 0; i < t; i++)
+        for (size_t j = 0; j < m; j++)
+            out[j] = mul_add(shares[i * m + j], weights[i], out[j]);
+    for (size_t j = 0; j < m; j++)
+        out[j] = canonical(out[j]);
+    return SA_OK;
+}

@@ -1,0 +1,31 @@
+"""Secure aggregation for federated learning: each client's update stays hidden, the server learns only the exact sum."""
+
+from secagg import errors
+from secagg._kernels import build_info
+from secagg.aggregate import Aggregate
+from secagg.client import Client
+from secagg.encoding import FixedPoint, Integer, Layout
+from secagg.identity import Identity, Roster
+from secagg.params import Params
+from secagg.receipt import Receipt
+from secagg.server import Server
+from secagg.simulate import simulate
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Aggregate",
+    "Client",
+    "FixedPoint",
+    "Identity",
+    "Integer",
+    "Layout",
+    "Params",
+    "Receipt",
+    "Roster",
+    "Server",
+    "__version__",
+    "build_info",
+    "errors",
+    "simulate",
+]

@@ -1,0 +1,154 @@
+"""The vector kernels: AES-CTR masks, fixed-point encoding, bit packing, Shamir over p = 2^61 - 1.
+
+The only importer of the C module. Which implementation runs is decided once, at import: the best one of the C module for
+this machine, else the numba and pycryptodome fallback. The environment variable ``SECAGG_FORCE_ISA`` names another one of
+``build_info()["available"]``. All of them give the same bytes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable
+from importlib import metadata
+from types import ModuleType
+from typing import Any, cast
+
+from secagg._kernels.checked import KEY_BYTES, Backend, Kernels, lane_dtype
+from secagg.errors import ParameterError
+
+__all__ = [
+    "KEY_BYTES",
+    "add_mod",
+    "backends",
+    "build_info",
+    "ct_equal",
+    "fixed_point_decode",
+    "fixed_point_encode",
+    "keystream",
+    "lane_dtype",
+    "mask_apply",
+    "pack",
+    "shamir_combine",
+    "shamir_split",
+    "shamir_weights",
+    "unpack",
+    "unpack_add",
+]
+
+FORCE_VARIABLE = "SECAGG_FORCE_ISA"
+FALLBACK = "fallback"
+
+
+def _load_native() -> ModuleType | None:
+    try:
+        return importlib.import_module("secagg._kernels.native")
+    except ImportError as error:
+        # Absent: built without a compiler. There but broken is an error, not a reason to go slow unasked.
+        if error.name == "secagg._native" and isinstance(error, ModuleNotFoundError):
+            return None
+        if os.environ.get(FORCE_VARIABLE) == FALLBACK:
+            return None
+        raise
+
+
+_native = _load_native()
+
+
+def _available() -> list[str]:
+    return [*(_native.available() if _native is not None else ()), FALLBACK]
+
+
+def _fallback() -> Backend:
+    # Imported only where it runs: it needs pycryptodome now and numba at its first use.
+    from secagg._kernels import fallback
+
+    return cast(Backend, fallback)
+
+
+def _choose(forced: str) -> tuple[str, Backend]:
+    available = _available()
+    if forced and forced not in available:
+        raise ParameterError(f"{FORCE_VARIABLE}={forced!r} cannot run here: choose one of {', '.join(available)}")
+    name = forced or available[0]
+    if name == FALLBACK or _native is None:
+        return name, _fallback()
+    _native.select(name)
+    return name, cast(Backend, _native)
+
+
+class _Pinned:
+    """The C module with one ISA selected during each call and the former one put back; for tests, not for threads."""
+
+    def __init__(self, native: ModuleType, isa: str) -> None:
+        self._native = native
+        self._isa = isa
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        function: Callable[..., Any] = getattr(self._native, name)
+
+        def call(*args: Any) -> Any:
+            former = self._native.selected()
+            self._native.select(self._isa)
+            try:
+                return function(*args)
+            finally:
+                self._native.select(former)
+
+        return call
+
+
+def backends() -> dict[str, Kernels]:
+    """Every implementation that this machine can run, by the name that ``SECAGG_FORCE_ISA`` takes, side by side.
+
+    Returns
+    -------
+    dict of str to Kernels
+        Each value has all the kernels of this module as methods. Meant for tests and benchmarks: calls must not overlap
+        in time.
+    """
+    pinned: dict[str, Kernels] = {}
+    if _native is not None:
+        pinned = {isa: Kernels(cast(Backend, _Pinned(_native, isa))) for isa in _native.available()}
+    return {**pinned, FALLBACK: Kernels(_fallback())}
+
+
+def build_info() -> dict[str, Any]:
+    """What was built and what runs.
+
+    Returns
+    -------
+    dict
+        ``backend`` ("native" or "fallback"), ``isa`` (name of the implementation in use), ``available`` (every name that
+        can be forced, best first), ``compiler`` (str, None for the fallback), ``version`` (of the package, None when it
+        runs uninstalled).
+    """
+    native = _native if _isa != FALLBACK else None
+    try:
+        version: str | None = metadata.version("secagg")
+    except metadata.PackageNotFoundError:
+        version = None
+    return {
+        "backend": "native" if native is not None else "fallback",
+        "isa": native.selected() if native is not None else FALLBACK,
+        "available": _available(),
+        "compiler": native.compiler() if native is not None else None,
+        "version": version,
+    }
+
+
+_isa, _backend = _choose(os.environ.get(FORCE_VARIABLE, ""))
+_kernels = Kernels(_backend)
+
+mask_apply = _kernels.mask_apply
+keystream = _kernels.keystream
+fixed_point_encode = _kernels.fixed_point_encode
+fixed_point_decode = _kernels.fixed_point_decode
+pack = _kernels.pack
+unpack = _kernels.unpack
+unpack_add = _kernels.unpack_add
+add_mod = _kernels.add_mod
+shamir_split = _kernels.shamir_split
+shamir_weights = _kernels.shamir_weights
+shamir_combine = _kernels.shamir_combine
+ct_equal = _kernels.ct_equal

@@ -1,0 +1,226 @@
+"""The C kernels: a thin binding over ``secagg._native``.
+
+Arguments arrive validated by the package; what only the data can show (NaN, values too large for their
+width, padding, elements outside the field) is found in C and raised here. cffi releases the GIL around every
+call. Names, signatures and results are those of the package.
+
+Importing this module raises `ImportError` where the C module was not built.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from secagg._native import ffi, lib
+from secagg.errors import InputError, InternalError, ParameterError
+
+__all__ = [
+    "add_mod",
+    "available",
+    "compiler",
+    "ct_equal",
+    "fixed_point_encode",
+    "keystream",
+    "mask_apply",
+    "pack",
+    "select",
+    "selected",
+    "shamir_combine",
+    "shamir_split",
+    "shamir_weights",
+    "unpack",
+    "unpack_add",
+]
+
+Array = npt.NDArray[Any]
+U64 = npt.NDArray[np.uint64]
+
+
+def _named(stem: str) -> dict[int, Any]:
+    return {size: getattr(lib, f"{stem}_u{8 * size}") for size in (2, 4, 8)}
+
+
+_MASK_APPLY = _named("sa_mask_apply")
+_PACK = _named("sa_bits_pack")
+_UNPACK = _named("sa_bits_unpack")
+_UNPACK_ADD = _named("sa_bits_unpack_add")
+_ADD = _named("sa_lanes_add")
+_ENCODE = {4: _named("sa_fixed_encode_f32"), 8: _named("sa_fixed_encode_f64")}
+
+
+def _text(value: Any) -> str:
+    return str(ffi.string(value).decode("ascii"))
+
+
+def available() -> list[str]:
+    """Implementations this machine can run, best first."""
+    names: list[str] = []
+    while (name := lib.sa_available(len(names))) != ffi.NULL:
+        names.append(_text(name))
+    return names
+
+
+def select(name: str) -> None:
+    """Every later call runs on the implementation of that name.
+
+    Raises
+    ------
+    ParameterError
+        No such implementation, or this machine cannot run it; the choice stays as it was.
+    """
+    if name not in available() or lib.sa_select(name.encode("ascii")) != lib.SA_OK:
+        names = ", ".join(available())
+        raise ParameterError(f"no native implementation {name!r} on this machine; it has: {names}")
+
+
+def selected() -> str:
+    """Name of the implementation in use."""
+    return _text(lib.sa_selected())
+
+
+def compiler() -> str:
+    """Name and version of the compiler that built the C module."""
+    return _text(lib.sa_compiler())
+
+
+_REFUSALS = {
+    lib.SA_ERR_ARGUMENT: "a length, width or clip is outside what the kernel allows",
+    lib.SA_ERR_VALUE: "a value does not fit the width; reduce the values or widen the lane",
+    lib.SA_ERR_PADDING: "padding bits are not zero",
+    lib.SA_ERR_NONFINITE: "NaN or infinity among the values; clean the update first",
+    lib.SA_ERR_FIELD: "elements must be canonical modulo 2^61 - 1, and points distinct and not zero",
+}
+
+
+def _check(code: int, what: str) -> None:
+    if code == lib.SA_OK:
+        return
+    if code not in _REFUSALS:
+        raise InternalError(f"{what}: unexpected native result {code}")
+    raise InputError(f"{what}: {_REFUSALS[code]}")
+
+
+def _in(buffer: Any, ctype: str) -> Any:
+    return ffi.from_buffer(f"{ctype}[]", buffer)
+
+
+def _out(array: Array) -> Any:
+    return ffi.from_buffer(f"uint{8 * array.itemsize}_t[]", array, require_writable=True)
+
+
+def _lanes(array: Array) -> Any:
+    return ffi.from_buffer(f"uint{8 * array.itemsize}_t[]", array)
+
+
+def _empty_lanes(count: int, w: int) -> Array:
+    return np.empty(count, np.uint16 if w <= 16 else np.uint32 if w <= 32 else np.uint64)
+
+
+def mask_apply(
+    acc: Array, keys: npt.NDArray[np.uint8], signs: npt.NDArray[np.int8], stream_id: int, start: int, w: int
+) -> None:
+    """``acc[i] = (acc[i] + sum_k signs[k] * KS_k[start + i]) mod 2^w``, in place, one pass for all keys."""
+    scratch = np.empty(lib.sa_mask_scratch_bytes(len(keys)), np.uint8)
+    code = _MASK_APPLY[acc.itemsize](
+        _out(acc),
+        len(acc),
+        _in(keys, "uint8_t"),
+        _in(signs, "int8_t"),
+        len(keys),
+        stream_id,
+        start,
+        w,
+        _out(scratch),
+        len(scratch),
+    )
+    _check(code, "mask_apply")
+
+
+def keystream(key: bytes, stream_id: int, start_byte_block: int, nbytes: int) -> bytes:
+    """AES-128-CTR keystream of (key, stream_id) from that block on."""
+    out = bytearray(nbytes)
+    to = _in(out, "uint8_t")
+    code = lib.sa_keystream_fill(_in(key, "uint8_t"), stream_id, start_byte_block, to, nbytes)
+    _check(code, "keystream")
+    return bytes(out)
+
+
+def fixed_point_encode(
+    x: Array, clip: float, bits: int, out: Array, key: bytes | None, stream_id: int, start: int, weight: int
+) -> int:
+    """Writes the encoded values into `out`, unspecified after an error; returns how many were clipped."""
+    real = "float" if x.itemsize == 4 else "double"
+    clipped = ffi.new("uint64_t *")
+    code = _ENCODE[x.itemsize][out.itemsize](
+        _in(x, real),
+        len(x),
+        clip,
+        bits,
+        _out(out),
+        ffi.NULL if key is None else _in(key, "uint8_t"),
+        stream_id,
+        start,
+        weight,
+        clipped,
+    )
+    _check(code, "fixed_point_encode")
+    return int(clipped[0])
+
+
+def pack(values: Array, w: int) -> bytes:
+    """LSB-first packing of w-bit values into ``ceil(len(values) * w / 8)`` bytes."""
+    out = bytearray((len(values) * w + 7) // 8)
+    _check(_PACK[values.itemsize](_lanes(values), len(values), w, _in(out, "uint8_t"), len(out)), "pack")
+    return bytes(out)
+
+
+def unpack(buf: bytes | bytearray | memoryview, w: int, count: int) -> Array:
+    """The lane array of `count` values packed in `buf`."""
+    out = _empty_lanes(count, w)
+    packed = _in(buf, "uint8_t")
+    _check(_UNPACK[out.itemsize](packed, len(packed), w, _out(out), count), "unpack")
+    return out
+
+
+def unpack_add(acc: Array, buf: bytes | bytearray | memoryview, w: int) -> None:
+    """``acc = (acc + unpack(buf)) mod 2^w``; `acc` is as it was after an error."""
+    packed = _in(buf, "uint8_t")
+    _check(_UNPACK_ADD[acc.itemsize](_out(acc), len(acc), packed, len(packed), w), "unpack_add")
+
+
+def add_mod(acc: Array, other: Array, w: int) -> None:
+    """``acc = (acc + other) mod 2^w``, in place."""
+    _check(_ADD[acc.itemsize](_out(acc), _lanes(other), len(acc), w), "add_mod")
+
+
+def shamir_split(secrets: U64, coeffs: U64, xs: U64) -> U64:
+    """Shares of every secret at every x: constant time in secrets and coefficients."""
+    shares = np.empty((len(xs), len(secrets)), np.uint64)
+    code = lib.sa_shamir_split_u64(
+        _lanes(secrets), len(secrets), _lanes(coeffs), len(coeffs) + 1, _lanes(xs), len(xs), _out(shares)
+    )
+    _check(code, "shamir_split")
+    return shares
+
+
+def shamir_weights(xs: U64) -> U64:
+    """The Lagrange basis at 0 of these points."""
+    weights = np.empty(len(xs), np.uint64)
+    _check(lib.sa_shamir_weights_u64(_lanes(xs), len(xs), _out(weights)), "shamir_weights")
+    return weights
+
+
+def shamir_combine(weights: U64, shares: U64) -> U64:
+    """``sum_j weights[j] * shares[j] mod p`` for every column of shares."""
+    out = np.empty(shares.shape[1], np.uint64)
+    code = lib.sa_shamir_combine_u64(_lanes(weights), len(weights), _lanes(shares), len(out), _out(out))
+    _check(code, "shamir_combine")
+    return out
+
+
+def ct_equal(a: bytes, b: bytes) -> bool:
+    """Whether both are equal; for equal lengths the time depends on the length alone."""
+    return len(a) == len(b) and bool(lib.sa_ct_equal(_in(a, "uint8_t"), _in(b, "uint8_t"), len(a)))

@@ -1,0 +1,171 @@
+"""Clients and a server in one process: real frames, carried in memory, counted and timed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from secagg import Aggregate, Client, Identity, Params, Roster, Server
+from secagg.cli.demo.model import Weights
+from secagg.hazmat import transcript
+from secagg.wire import Chunk, decode_frame
+
+__all__ = ["LOST", "Federation", "Traffic", "rounding_seed"]
+
+# Where a hospital can be lost: it falls silent before its answer of that phase, until the next round.
+LOST = {
+    "keys": "before keys",
+    "shares": "after keys, before shares",
+    "masked": "after shares, before its masked update",
+    "unmask": "after its masked update, before unmasking",
+}
+MODEL_SEGMENT = 1
+
+
+def rounding_seed(seed: int) -> bytes:
+    """Return 32 bytes that make the rounding, and nothing else, reproducible."""
+    return transcript.digest("demo rounding", transcript.u64(seed))
+
+
+@dataclass
+class Traffic:
+    """Bytes a hospital sent (`masked` of them carry its update) and received; its seconds in the engine."""
+
+    up: int = 0
+    masked: int = 0
+    down: int = 0
+    seconds: float = 0.0
+    rounds: int = 0
+
+    def add(self, other: Traffic) -> None:
+        """Count another round in."""
+        self.up += other.up
+        self.masked += other.masked
+        self.down += other.down
+        self.seconds += other.seconds
+        self.rounds += other.rounds
+
+
+@dataclass
+class Federation:
+    """One session of the engine over named hospitals.
+
+    Parameters
+    ----------
+    params : Params
+    names : tuple of str
+        Every hospital; all take part in every round until they are lost.
+    seed : int
+        Drives the rounding only; keys come from the operating system.
+    """
+
+    params: Params
+    names: tuple[str, ...]
+    seed: int
+    total: Traffic = field(
+        default_factory=Traffic, init=False
+    )  # over the rounds that a hospital was there throughout
+    server_seconds: float = field(default=0.0, init=False)
+    uploads: dict[str, bytes] = field(default_factory=dict, init=False)  # the last round's masked model bytes
+
+    def __post_init__(self) -> None:
+        """Draw every key and build the parties."""
+        keys = {name: Identity.generate() for name in self.names}
+        server_key = Identity.generate()
+        roster = Roster({name: key.verify_key for name, key in keys.items()}, server=server_key.verify_key)
+        self._clients = {
+            name: Client(
+                self.params, me=name, identity=key, roster=roster, rounding_seed=rounding_seed(self.seed)
+            )
+            for name, key in keys.items()
+        }
+        self._server = Server(self.params, identity=server_key, roster=roster)
+        self._spent: dict[str, Traffic] = {}
+
+    def round(
+        self,
+        round_id: int,
+        model: Weights,
+        work: Callable[[str], tuple[Weights, int]],
+        lost: Mapping[str, str],
+    ) -> Aggregate:
+        """Run one round and return its aggregate.
+
+        Parameters
+        ----------
+        round_id : int
+            Higher than any before.
+        model : Weights
+            What every hospital starts from; its bytes are the round's context.
+        work : callable
+            A hospital's update and weight, asked for only once the server has asked for it.
+        lost : mapping
+            Hospital to the phase before whose answer it falls silent.
+
+        Raises
+        ------
+        AbortError
+            More were lost than the parameters allow; nothing was released.
+        """
+        context = b"".join(leaf.tobytes() for part in model.values() for leaf in part.values())
+        reached = set(self.names)
+        self.uploads = {}
+        self._spent = {name: Traffic(rounds=1) for name in self.names}
+        with self._server_clock():
+            # The whole roster every time: a hospital that was lost is asked again in the next round.
+            self._server.open_round(round_id, cohort=self.names)
+        while (phase := self._server.phase) != "idle":
+            reached -= {name for name, where in lost.items() if where == phase}
+            self._ask(reached)
+            for name in sorted(reached):
+                self._answer(name, work, context)
+            with self._server_clock():
+                self._server.close_phase()
+        for name in reached:
+            self.total.add(self._spent[name])
+        with self._server_clock():
+            return self._server.result(round_id)
+
+    def _ask(self, reached: set[str]) -> None:
+        with self._server_clock():
+            frames = self._server.outbox()
+        for to, frame in frames:
+            for name in sorted(reached if to is None else reached & {to}):
+                self._spent[name].down += len(frame)
+                with self._clock(name):
+                    self._clients[name].receive(frame)
+
+    def _answer(self, name: str, work: Callable[[str], tuple[Weights, int]], context: bytes) -> None:
+        client = self._clients[name]
+        if client.awaiting is not None:
+            update, weight = work(name)  # training is not cryptography: off the clock
+            with self._clock(name):
+                client.submit(update, weight=weight, context=context)
+        with self._clock(name):
+            frames = client.outbox()
+        for frame in frames:
+            self._spent[name].up += len(frame)
+            self._eavesdrop(name, frame)
+            with self._server_clock():
+                self._server.receive(frame, sender=name)
+
+    def _eavesdrop(self, name: str, frame: bytes) -> None:
+        """Keep what a curious server sees of a hospital's model update."""
+        _, outer = decode_frame(frame, max_bytes=self.params.max_frame_bytes)
+        if isinstance(outer, Chunk) and outer.segment == MODEL_SEGMENT:
+            self._spent[name].masked += len(frame)
+            self.uploads[name] = self.uploads.get(name, b"") + bytes(outer.payload)
+
+    @contextmanager
+    def _clock(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self._spent[name].seconds += time.perf_counter() - start
+
+    @contextmanager
+    def _server_clock(self) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.server_seconds += time.perf_counter() - start

@@ -1,0 +1,227 @@
+"""Who takes part: a participant's signing key, and the roster of everybody's verify keys."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from secagg.errors import AuthenticationError, InputError, ParameterError
+from secagg.hazmat.guard import KeyObject
+from secagg.hazmat.signing import SigningKey, check_public_key
+from secagg.hazmat.transcript import digest
+
+__all__ = ["MAX_ID_BYTES", "Identity", "Roster", "check_id"]
+
+MAX_ID_BYTES = 64
+_FILE_HEADER = b"secagg identity v1: keep secret\n"
+
+
+class Identity(KeyObject):
+    """A participant's long-term Ed25519 key; make one with `generate`, `from_bytes` or `load`.
+
+    Pickling and copying it raise; its repr shows a fingerprint of the verify key only.
+    """
+
+    __slots__ = ("_key",)
+
+    def __init__(self, key: SigningKey) -> None:
+        self._key = key
+
+    @classmethod
+    def generate(cls) -> Identity:
+        """Return a fresh identity from the operating system's randomness."""
+        return cls(SigningKey.generate())
+
+    @classmethod
+    def from_bytes(cls, private: bytes) -> Identity:
+        """Return the identity of a 32-byte private key; InputError for another length."""
+        return cls(SigningKey.from_private_bytes(private))
+
+    def to_bytes(self) -> bytes:
+        """Return the 32-byte private key. Secret: whoever has it is this participant."""
+        return self._key.private_bytes()
+
+    def _public(self) -> bytes:
+        return self._key.public_bytes
+
+    @property
+    def verify_key(self) -> bytes:
+        """The 32-byte public key that goes into the roster."""
+        return self._key.public_bytes
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the 64-byte signature of `message`."""
+        return self._key.sign(message)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the private key to a new file that only its owner can read (mode 0600), and flush it to disk.
+
+        Raises
+        ------
+        InputError
+            The file exists: an identity is never overwritten.
+        OSError
+            The file cannot be written; no part of it is left.
+        """
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            raise InputError(
+                f"{os.fspath(path)} exists; move it away first, an identity is never overwritten"
+            ) from None
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(_FILE_HEADER + self.to_bytes().hex().encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            os.unlink(path)
+            raise
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Identity:
+        """Return the identity in a file that `save` wrote.
+
+        Raises
+        ------
+        InputError
+            The file is torn or of another kind, or others than its owner may read or write it (POSIX).
+        OSError
+            The file cannot be read.
+        """
+        name = os.fspath(path)
+        if os.name == "posix" and os.stat(path).st_mode & 0o077:
+            raise InputError(f"{name} can be read by others than its owner; run chmod 600 on it")
+        content = Path(path).read_bytes()
+        body = content.removeprefix(_FILE_HEADER)
+        if not content.startswith(_FILE_HEADER) or len(body) != 65 or body[-1:] != b"\n":
+            raise InputError(f"{name} holds no secagg identity")
+        try:
+            private = bytes.fromhex(body[:64].decode("ascii"))
+        except ValueError:
+            raise InputError(f"{name} holds no secagg identity") from None
+        return cls.from_bytes(private)
+
+
+def check_id(name: str) -> None:
+    """Return if `name` can be a participant's id: 1 to 64 bytes of UTF-8, printable, without white space.
+
+    Raises
+    ------
+    ParameterError
+        Any other value.
+    """
+    if not isinstance(name, str):
+        raise ParameterError(f"an id must be str, got {type(name).__name__}")
+    if not name.isprintable() or " " in name:
+        raise ParameterError(f"id {name!r} holds white space or unprintable characters")
+    if not 1 <= len(name.encode()) <= MAX_ID_BYTES:
+        raise ParameterError(f"id {name!r} must have 1 to {MAX_ID_BYTES} bytes of UTF-8")
+
+
+def _checked_key(owner: str, key: bytes) -> bytes:
+    try:
+        check_public_key(key)
+    except AuthenticationError as refused:
+        raise ParameterError(f"verify key of {owner}: {refused.reason}") from None
+    return key
+
+
+class Roster:
+    """The verify keys of all clients and of the server; immutable, equal and hashable by content.
+
+    Parameters
+    ----------
+    clients : mapping of str to bytes
+        Client id to 32-byte Ed25519 verify key; at least one.
+    server : bytes
+        The server's verify key.
+
+    Raises
+    ------
+    ParameterError
+        No clients, a bad id (see `check_id`), a key that is malformed, not canonical or of small order, or
+        one key used twice (one participant under two ids would count double in every bound).
+
+    Notes
+    -----
+    Ids are ordered by their UTF-8 bytes, here and everywhere in the protocols. The keys must reach everybody
+    by a channel the server cannot change: the roster is what all signatures rest on.
+    """
+
+    __slots__ = ("_clients", "_hash", "_ids", "_server")
+
+    _clients: Mapping[str, bytes]
+    _hash: bytes
+    _ids: tuple[str, ...]
+    _server: bytes
+
+    def __init__(self, clients: Mapping[str, bytes], server: bytes) -> None:
+        if not isinstance(clients, Mapping) or not clients:
+            raise ParameterError("a roster needs a mapping of at least one client id to its verify key")
+        owners = {_checked_key("the server", server): "the server"}
+        for name, key in clients.items():
+            check_id(name)
+            other = owners.setdefault(_checked_key(repr(name), key), repr(name))
+            if other != repr(name):
+                raise ParameterError(f"{other} and {name!r} have the same verify key")
+        ids = tuple(sorted(clients, key=str.encode))
+        table = {name: clients[name] for name in ids}
+        fields = [part for name in ids for part in (name.encode(), table[name])]
+        for slot, value in (
+            ("_clients", MappingProxyType(table)),
+            ("_ids", ids),
+            ("_server", server),
+            ("_hash", digest("roster", server, *fields)),
+        ):
+            object.__setattr__(self, slot, value)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError("a Roster is immutable")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError("a Roster is immutable")
+
+    def __reduce__(self) -> tuple[type[Roster], tuple[dict[str, bytes], bytes]]:
+        return Roster, (dict(self._clients), self._server)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The client ids, ordered by their UTF-8 bytes."""
+        return self._ids
+
+    @property
+    def server(self) -> bytes:
+        """The server's 32-byte verify key."""
+        return self._server
+
+    def key(self, name: str) -> bytes:
+        """Return the 32-byte verify key of a client; InputError if it is not on the roster."""
+        try:
+            return self._clients[name]
+        except KeyError:
+            raise InputError(f"{name!r} is not on the roster") from None
+
+    def hash(self) -> bytes:
+        """Return the 32-byte digest of ids and keys, the same for everybody who holds the same roster."""
+        return self._hash
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._clients
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._ids)
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __eq__(self, other: object) -> bool:
+        return self._hash == other._hash if isinstance(other, Roster) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._hash)
+
+    def __repr__(self) -> str:
+        return f"<Roster of {len(self)} clients, {self._hash.hex()[:16]}>"

@@ -1,0 +1,202 @@
+"""The server facade: it opens rounds, carries frames, closes phases, and learns the sum."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+
+from secagg.accumulator import Accumulator
+from secagg.aggregate import Aggregate
+from secagg.client import check_parties
+from secagg.errors import AbortError, AuthenticationError, ParameterError, StateError
+from secagg.hazmat.transcript import digest
+from secagg.identity import Identity, Roster
+from secagg.params import Params
+from secagg.protocols.pairwise import Opening, PairwiseServer
+from secagg.receipt import Receipt
+
+__all__ = ["Server"]
+
+
+class Server:
+    """The server of one session.
+
+    Parameters
+    ----------
+    params : Params
+    identity : Identity
+        Its signing key, which must be the roster's server key.
+    roster : Roster
+    session : bytes, optional
+        16-byte session id; drawn from the operating system otherwise.
+
+    Notes
+    -----
+    Nothing but `open_round` and `close_phase` advances a phase: deadlines are the caller's.
+
+    Examples
+    --------
+    >>> server.open_round(1)
+    >>> while server.phase != "idle":
+    ...     for to, frame in server.outbox():
+    ...         carrier.send(to, frame)
+    ...     for sender, frame in inbox():
+    ...         server.receive(frame, sender=sender)
+    ...     server.close_phase()
+    >>> server.result(1).mean
+    """
+
+    def __init__(self, params: Params, *, identity: Identity, roster: Roster, session: bytes | None = None) -> None:
+        check_parties(params, roster)
+        if identity.verify_key != roster.server:
+            raise ParameterError("identity is not the roster's server key")
+        if session is not None and len(session) != 16:
+            raise ParameterError("a session id has 16 bytes")
+        self._params = params
+        self._identity = identity
+        segments = params.segment_plan.segments
+        self._core = PairwiseServer(
+            params, identity, roster, lambda: Accumulator(segments, params.frame_bytes), os.urandom, session
+        )
+        self._results: dict[int, Aggregate | AbortError] = {}
+
+    def __repr__(self) -> str:
+        return f"Server(phase={self.phase!r}, round_id={self._core.round_id})"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a Server holds secrets and cannot be pickled or copied")
+
+    @property
+    def session(self) -> bytes:
+        """The 16-byte session id."""
+        return self._core.session
+
+    @property
+    def phase(self) -> str:
+        """The open phase: ``"idle"``, ``"keys"``, ``"shares"``, ``"masked"`` or ``"unmask"``."""
+        return self._core.phase
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Ids of the clients still awaited in the open phase."""
+        return self._core.missing
+
+    @property
+    def equivocations(self) -> Mapping[str, str]:
+        """Clients that sent two different frames where one is allowed, and when."""
+        return dict(self._core.equivocations)
+
+    def open_round(
+        self, round_id: int, participants: Collection[str] | None = None, cohort: Collection[str] | None = None
+    ) -> None:
+        """Ask for a round; keys and shares are exchanged first when no setup covers it.
+
+        Parameters
+        ----------
+        round_id : int
+            Greater than every id used before in the session, aborted rounds included.
+        participants : collection of str, optional
+            Who is asked for an update. Default: the whole cohort.
+        cohort : collection of str, optional
+            Who takes part in the setup. Default: the present cohort, at first the whole roster.
+
+        Raises
+        ------
+        InputError
+            The id does not increase, a name is unknown, or a set is outside the Params' bounds.
+        StateError
+            A round is in progress.
+        """
+        self._core.open_round(round_id, participants, cohort)
+
+    def outbox(self) -> list[tuple[str | None, bytes]]:
+        """Return the (recipient, frame) pairs to send, oldest first, and forget them; None means everybody in the roster."""
+        return self._core.take_outbox()
+
+    def receive(self, frame: bytes, sender: str | None = None) -> str:
+        """Take one frame from a client and return its authenticated sender.
+
+        Parameters
+        ----------
+        frame : bytes
+        sender : str, optional
+            Who the carrier says it is; must match.
+
+        Raises
+        ------
+        PeerError
+            The frame was refused; nothing of it was kept.
+        """
+        if sender is not None:
+            self._core.check_sender(frame, sender)
+        return self._core.receive(frame)
+
+    def close_phase(self) -> None:
+        """End the open phase with what has arrived.
+
+        Raises
+        ------
+        ThresholdError, AbortError
+            Too few took part, or masks could not be rebuilt; nothing was released and the round's id is burned.
+        StateError
+            No phase is open.
+        """
+        round_id, bulk = self._core.round_id, self._core.bulk
+        try:
+            opening = self._core.close_phase()
+            if opening is not None:
+                self._results[opening.round_id] = self._open(opening, bulk)
+        except AbortError as error:
+            if round_id is not None:
+                self._results[round_id] = error
+            raise
+
+    def abort(self) -> None:
+        """End the round in progress without a result."""
+        round_id = self._core.round_id
+        self._core.abort()
+        if round_id is not None:
+            self._results[round_id] = AbortError("the server's caller aborted this round")
+
+    def result(self, round_id: int) -> Aggregate:
+        """Return the Aggregate of a finished round.
+
+        Raises
+        ------
+        AbortError
+            The round was aborted.
+        StateError
+            The round has not finished, or never was.
+        """
+        result = self._results.get(round_id)
+        if result is None:
+            raise StateError(f"round {round_id} has no result (open phase: {self.phase})")
+        if isinstance(result, AbortError):
+            raise result
+        return result
+
+    def _open(self, opening: Opening, bulk: Any) -> Aggregate:
+        plan = self._params.segment_plan
+        sums = bulk.finish(opening.context, opening.keys, opening.signs)
+        decoded = plan.decode(sums)
+        if decoded.lanes != len(opening.survivors):
+            raise AbortError("check lane does not hold: a client garbled its upload or its shares; nothing was released")
+        if decoded.weight > self._params.max_weight * len(opening.survivors):
+            raise AbortError("the sum of weights is out of range: a client sent a weight over max_weight; nothing was released")
+        packed = b"".join(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<")).tobytes() for array in sums)
+        receipt = Receipt(
+            opening.session, opening.round_id, opening.setup_hash, opening.members_hash, opening.context,
+            digest("result", packed), opening.participants, opening.survivors, opening.signatures,
+        )  # fmt: skip
+        if receipt.account != opening.account:
+            raise AuthenticationError("receipt does not match the round's account")
+        object.__setattr__(receipt, "server_signature", self._identity.sign(receipt.statement))
+        if decoded.weight == 0:
+            raise AbortError("the contributors' weights sum to 0: there is no mean")
+        return Aggregate(
+            decoded.mean, decoded.sum, decoded.integer_sum, decoded.weight, decoded.metrics, opening.survivors,
+            decoded.clipped, receipt, opening.blamed,
+        )  # fmt: skip
