@@ -63,7 +63,13 @@ class Client:
     """
 
     def __init__(
-        self, params: Params, *, me: str, identity: Identity, roster: Roster, session: bytes | None = None,
+        self,
+        params: Params,
+        *,
+        me: str,
+        identity: Identity,
+        roster: Roster,
+        session: bytes | None = None,
         rounding_seed: bytes | None = None,
     ) -> None:
         check_parties(params, roster)
@@ -108,7 +114,12 @@ class Client:
         self._core.receive(frame)
 
     def submit(
-        self, update: Any, *, weight: int = 1, metrics: Mapping[str, float] | None = None, context: bytes = b""
+        self,
+        update: Any,
+        *,
+        weight: int = 1,
+        metrics: Mapping[str, float] | None = None,
+        context: bytes = b"",
     ) -> None:
         """Protect the update of the awaited round and put its frames into the outbox.
 

@@ -77,7 +77,7 @@ class Identity(KeyObject):
                 file.flush()
                 os.fsync(file.fileno())
         except OSError:
-            os.unlink(path)
+            Path(path).unlink()
             raise
 
     @classmethod
@@ -92,7 +92,7 @@ class Identity(KeyObject):
             The file cannot be read.
         """
         name = os.fspath(path)
-        if os.name == "posix" and os.stat(path).st_mode & 0o077:
+        if os.name == "posix" and Path(path).stat().st_mode & 0o077:
             raise InputError(f"{name} can be read by others than its owner; run chmod 600 on it")
         content = Path(path).read_bytes()
         body = content.removeprefix(_FILE_HEADER)

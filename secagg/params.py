@@ -23,6 +23,7 @@ MAX_DEALING_BYTES = 1 << 30
 SECURITY_LOG2 = -40.0
 CORRECTNESS_LOG2 = -20.0
 FRAME_BYTES = 4 << 20
+DEFAULT_ENCODING = FixedPoint(clip=1.0, bits=16)
 
 
 def _count(name: str, value: float, of: int) -> int:
@@ -98,7 +99,7 @@ class Params:
     _: KW_ONLY
     length: int | None = None
     layout: Layout | None = None
-    encoding: FixedPoint | Integer = FixedPoint(clip=1.0, bits=16)
+    encoding: FixedPoint | Integer = DEFAULT_ENCODING
     segments: Mapping[str, FixedPoint | Integer] | tuple[tuple[str, FixedPoint | Integer], ...] = ()
     metrics: tuple[str, ...] = ()
     protocol: Literal["pairwise"] = "pairwise"
@@ -125,7 +126,9 @@ class Params:
         _whole("rounds_per_setup", self.rounds_per_setup, 1, MAX_ROUNDS_PER_SETUP)
         _whole("frame_bytes", self.frame_bytes, 64, 1 << 30)
         if self.clients * (16 + 64 * self.rounds_per_setup) > MAX_DEALING_BYTES:
-            raise ParameterError("clients * rounds_per_setup makes one client's shares exceed 1 GiB; lower rounds_per_setup")
+            raise ParameterError(
+                "clients * rounds_per_setup makes one client's shares exceed 1 GiB; lower rounds_per_setup"
+            )
         self._check_counts()
         self._check_threat()
         _ = self.segment_plan  # refuses a width over 64 bits here, not in the first round
@@ -143,7 +146,9 @@ class Params:
         elif not isinstance(self.layout, Layout):
             raise ParameterError("layout must be a Layout; build it with Layout.of(example)")
         if self.layout is not None and self.length not in (None, self.layout.size):
-            raise ParameterError(f"length={self.length} differs from the layout's {self.layout.size} values; give only one")
+            raise ParameterError(
+                f"length={self.length} differs from the layout's {self.layout.size} values; give only one"
+            )
         self._set(length=None if self.layout is None else self.layout.size)
         pairs = tuple(sorted(dict(self.segments).items()))
         if not all(isinstance(name, str) and isinstance(e, FixedPoint | Integer) for name, e in pairs):
@@ -214,7 +219,8 @@ class Params:
             )
         if self.opened_honest < self.min_honest:
             raise ParameterError(
-                f"a lying server could open the sum of {max(self.opened_honest, 0)} honest updates; min_honest={self.min_honest}. "
+                f"a lying server could open the sum of {max(self.opened_honest, 0)} honest updates; "
+                f"min_honest={self.min_honest}. "
                 f"Raise threshold and min_clients (now {t} and {m}), which lowers the dropouts a round survives"
                 + ("; with 2 clients ask for min_honest=1 in writing" if n == 2 else "")
             )
@@ -224,11 +230,14 @@ class Params:
         # A smaller cohort is another graph, so the bounds are computed at both ends of what may happen.
         for cohort in {self.clients, self.min_cohort}:
             asked = min(self.max_participants, cohort)
-            risk = bounds.sparse_security_log2(cohort, k, t, min(c, cohort), asked - m, asked)
+            risk = max(
+                bounds.sparse_security_log2(cohort, k, t, min(c, cohort), asked - m, asked),
+                bounds.sparse_security_log2(cohort, k, t, min(c, cohort), 0, m),
+            )
             if risk > SECURITY_LOG2:
                 raise ParameterError(
-                    f"neighbours={k}, threshold={t}: in a cohort of {cohort}, less than the whole sum is exposed with probability "
-                    f"2^{risk:.1f}, over 2^{SECURITY_LOG2:.0f}; raise neighbours or min_clients, or use the full graph"
+                    f"neighbours={k}, threshold={t}: in a cohort of {cohort}, less than the whole "
+                    f"sum is exposed with probability 2^{risk:.1f}, over 2^{SECURITY_LOG2:.0f}; raise neighbours or min_clients, or use the full graph"
                 )
             failure = bounds.sparse_correctness_log2(cohort, k, t, asked - m)
             if failure > CORRECTNESS_LOG2:
@@ -285,5 +294,3 @@ class Params:
         """Longest frame that is looked at; longer ones are refused unread."""
         per_client = 1024 + 96 * self.rounds_per_setup
         return max(self.frame_bytes, self.clients * per_client) + 4096
-
-

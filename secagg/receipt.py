@@ -19,7 +19,9 @@ __all__ = ["Receipt"]
 
 @dataclass(frozen=True)
 class Receipt:
-    """Who was asked, who is in the sum, on which model, and the digest of the sums; signed by those who unmasked and by the server.
+    """Who was asked, who is in the sum, on which model, and the digest of the sums.
+
+    Signed by the clients that answered at unmask, and by the server.
 
     Attributes
     ----------
@@ -58,7 +60,9 @@ class Receipt:
     @property
     def statement(self) -> bytes:
         """Digest that the server signs."""
-        names = [part for name in sorted(self.signatures, key=str.encode) for part in (name.encode(), self.signatures[name])]
+        names = [
+            part for name in sorted(self.signatures, key=str.encode) for part in (name.encode(), self.signatures[name])
+        ]
         return digest("receipt", u64(self.round_id), self.account, self.result_hash, *names)
 
     def verify(self, roster: Roster, *, threshold: int = 1) -> None:

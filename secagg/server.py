@@ -90,7 +90,10 @@ class Server:
         return dict(self._core.equivocations)
 
     def open_round(
-        self, round_id: int, participants: Collection[str] | None = None, cohort: Collection[str] | None = None
+        self,
+        round_id: int,
+        participants: Collection[str] | None = None,
+        cohort: Collection[str] | None = None,
     ) -> None:
         """Ask for a round; keys and shares are exchanged first when no setup covers it.
 
@@ -183,9 +186,17 @@ class Server:
         sums = bulk.finish(opening.context, opening.keys, opening.signs)
         decoded = plan.decode(sums)
         if decoded.lanes != len(opening.survivors):
-            raise AbortError("check lane does not hold: a client garbled its upload or its shares; nothing was released")
+            raise AbortError(
+                "check lane does not hold: a client garbled its upload or its shares; nothing was released"
+            )
         if decoded.weight > self._params.max_weight * len(opening.survivors):
-            raise AbortError("the sum of weights is out of range: a client sent a weight over max_weight; nothing was released")
+            raise AbortError(
+                "the sum of weights is out of range: a client sent a weight over max_weight; nothing was released"
+            )
+        if decoded.out_of_range:
+            raise AbortError(
+                f"{decoded.out_of_range} sums are out of range: a client garbled its upload; nothing was released"
+            )
         packed = b"".join(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<")).tobytes() for array in sums)
         receipt = Receipt(
             opening.session, opening.round_id, opening.setup_hash, opening.members_hash, opening.context,

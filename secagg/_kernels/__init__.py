@@ -1,8 +1,8 @@
 """The vector kernels: AES-CTR masks, fixed-point encoding, bit packing, Shamir over p = 2^61 - 1.
 
-The only importer of the C module. Which implementation runs is decided once, at import: the best one of the C module for
-this machine, else the numba and pycryptodome fallback. The environment variable ``SECAGG_FORCE_ISA`` names another one of
-``build_info()["available"]``. All of them give the same bytes.
+The only importer of the C module. Which implementation runs is decided once, at import: the C module's best for
+this machine, else the numba and pycryptodome fallback. The environment variable ``SECAGG_FORCE_ISA`` names another
+one of ``build_info()["available"]``. All of them give the same bytes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from importlib import metadata
 from types import ModuleType
 from typing import Any, cast
 
-from secagg._kernels.checked import KEY_BYTES, Backend, Kernels, lane_dtype
+from secagg._kernels.checked import Backend, Kernels
+from secagg._kernels.checks import KEY_BYTES, lane_dtype
 from secagg.errors import ParameterError
 
 __all__ = [
@@ -63,7 +64,7 @@ def _fallback() -> Backend:
     # Imported only where it runs: it needs pycryptodome now and numba at its first use.
     from secagg._kernels import fallback
 
-    return cast(Backend, fallback)
+    return cast("Backend", fallback)
 
 
 def _choose(forced: str) -> tuple[str, Backend]:
@@ -74,11 +75,11 @@ def _choose(forced: str) -> tuple[str, Backend]:
     if name == FALLBACK or _native is None:
         return name, _fallback()
     _native.select(name)
-    return name, cast(Backend, _native)
+    return name, cast("Backend", _native)
 
 
 class _Pinned:
-    """The C module with one ISA selected during each call and the former one put back; for tests, not for threads."""
+    """The C module with one ISA selected during each call and the former put back; not for threads."""
 
     def __init__(self, native: ModuleType, isa: str) -> None:
         self._native = native
@@ -99,17 +100,17 @@ class _Pinned:
 
 
 def backends() -> dict[str, Kernels]:
-    """Every implementation that this machine can run, by the name that ``SECAGG_FORCE_ISA`` takes, side by side.
+    """Every implementation that this machine can run, side by side, by the name ``SECAGG_FORCE_ISA`` takes.
 
     Returns
     -------
     dict of str to Kernels
-        Each value has all the kernels of this module as methods. Meant for tests and benchmarks: calls must not overlap
-        in time.
+        Each value has all the kernels of this module as methods. Meant for tests and benchmarks: calls must
+        not overlap in time.
     """
     pinned: dict[str, Kernels] = {}
     if _native is not None:
-        pinned = {isa: Kernels(cast(Backend, _Pinned(_native, isa))) for isa in _native.available()}
+        pinned = {isa: Kernels(cast("Backend", _Pinned(_native, isa))) for isa in _native.available()}
     return {**pinned, FALLBACK: Kernels(_fallback())}
 
 
@@ -119,9 +120,9 @@ def build_info() -> dict[str, Any]:
     Returns
     -------
     dict
-        ``backend`` ("native" or "fallback"), ``isa`` (name of the implementation in use), ``available`` (every name that
-        can be forced, best first), ``compiler`` (str, None for the fallback), ``version`` (of the package, None when it
-        runs uninstalled).
+        ``backend`` ("native" or "fallback"), ``isa`` (name of the implementation in use), ``available`` (every
+        name that can be forced, best first), ``compiler`` (str, None for the fallback), ``version`` (of the
+        package, None when it runs uninstalled).
     """
     native = _native if _isa != FALLBACK else None
     try:

@@ -1,8 +1,8 @@
-"""The kernels without the C module: pycryptodome's AES, numpy, and numba loops where numpy would need many passes.
+"""The kernels without the C module: pycryptodome's AES, numpy, and numba loops where numpy needs many passes.
 
-The same bytes as the C module, checked by the same tests; no claim of constant time, and secrets are wiped only where numpy
-owns the buffer. Arguments arrive checked by `secagg._kernels.checked`. Vectors are worked through in chunks, so the extra
-memory does not grow with them.
+The same bytes as the C module, checked by the same tests; no claim of constant time, and secrets are wiped only
+where numpy owns the buffer. Arguments arrive checked by `Kernels`. Vectors are worked through in chunks, so the
+extra memory does not grow with them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from Crypto.Cipher import AES
 
-from secagg._kernels.checked import U64, Lanes, lane_dtype
+from secagg._kernels.checks import BLOCK_BYTES, U64, Lanes, lane_dtype
 from secagg.errors import InputError
 
 __all__ = [
@@ -34,7 +34,6 @@ __all__ = [
 ]
 
 P = (1 << 61) - 1
-BLOCK_BYTES = 16
 CHUNK_BYTES = 1 << 18
 # Values at a time for encoding and packing; a multiple of 64, so that every chunk of any width starts on a word.
 CHUNK_VALUES = 1 << 14
@@ -77,7 +76,7 @@ def mask_apply(
     streams = [_Stream(key.tobytes(), stream_id, start * lane) for key in keys]
     steps = [np.add if sign > 0 else np.subtract for sign in signs.tolist()]
     masks = np.empty(min(len(acc), CHUNK_BYTES // lane), dtype=acc.dtype.newbyteorder("<"))
-    raw = memoryview(masks.view(np.uint8))
+    raw = masks.view(np.uint8).data
     for low in range(0, len(acc), len(masks) or 1):
         part = acc[low : low + len(masks)]
         for stream, step in zip(streams, steps, strict=True):
@@ -98,7 +97,14 @@ def keystream(key: bytes, stream_id: int, start_block: int, nbytes: int) -> byte
 
 
 def fixed_point_encode(
-    x: npt.NDArray[Any], clip: float, bits: int, out: Lanes, key: bytes | None, stream_id: int, start: int, weight: int
+    x: npt.NDArray[Any],
+    clip: float,
+    bits: int,
+    out: Lanes,
+    key: bytes | None,
+    stream_id: int,
+    start: int,
+    weight: int,
 ) -> int:
     """Weighted fixed-point codes of `x`; see `Kernels.fixed_point_encode`."""
     loops = _loops()
@@ -116,7 +122,7 @@ def fixed_point_encode(
         if stream is None:
             found = loops.encode_nearest(values[:n], clip, scale, levels, codes)
         else:
-            stream.read_into(memoryview(words[:n].view(np.uint8)))
+            stream.read_into(words[:n].view(np.uint8).data)
             found = loops.encode_stochastic(values[:n], clip, scale, levels, words, codes)
         if found < 0:
             raise InputError("x holds NaN or infinity")

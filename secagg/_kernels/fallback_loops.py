@@ -1,8 +1,8 @@
 """The fallback's inner loops, compiled by numba on first use and cached.
 
-No value here may wrap: with numba's JIT off the same lines run on numpy scalars, which warn where machine integers would
-not. Every constant is a uint64, because uint64 with a signed integer becomes a float in numba. `fastmath` stays off: the
-encoder must round every operation on its own.
+No value here may wrap: with numba's JIT off the same lines run on numpy scalars, which warn where machine
+integers would not. Every constant is a uint64, because uint64 with a signed integer becomes a float in numba.
+`fastmath` stays off: the encoder must round every operation on its own.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _TWO_32 = 4294967296.0
 
 
 def _compiled(function: Function) -> Function:
-    return cast(Function, numba.njit(cache=True, nogil=True)(function))
+    return cast("Function", numba.njit(cache=True, nogil=True)(function))
 
 
 @_compiled
 def multiply(a: np.uint64, b: np.uint64) -> np.uint64:
-    """a * b mod p for a, b < p.
+    """A * b mod p for a, b < p.
 
     By halves of 32 bits: 2^64 = 8 and 2^61 = 1 mod p. The four terms below add up to less than 2^63.
     """

@@ -43,9 +43,7 @@ def demo(
         int | None,
         typer.Option(help="Hospitals lost in every round, over all phases. [default: 2, or fewer if few]"),
     ] = None,
-    seed: Annotated[
-        int, typer.Option(help="Drives the split, the schedule and the rounding; never keys.")
-    ] = 0,
+    seed: Annotated[int, typer.Option(help="Drives the split, the schedule and the rounding; never keys.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
 ) -> None:
     """Train on real patient data over several hospitals while the server sees only noise and the sum."""

@@ -158,7 +158,9 @@ class FixedPoint:
             # Only now look for the reason: an extra pass over every good update would cost more than encoding it.
             bad = len(reals) - int(np.count_nonzero(np.isfinite(reals)))
             if bad:
-                raise InputError(f"{name}: {bad} of {len(reals)} values are NaN or infinite; clean the update first") from None
+                raise InputError(
+                    f"{name}: {bad} of {len(reals)} values are NaN or infinite; clean the update first"
+                ) from None
             raise
         if clipped and self.overflow == "refuse":
             raise InputError(
@@ -221,7 +223,7 @@ def _as_reals(x: NDArray[Any], name: str) -> NDArray[Any]:
     """Return `x` as contiguous float32 or float64 without changing a value."""
     kind, size = x.dtype.kind, x.dtype.itemsize
     if kind == "f" and size <= 8:
-        return np.ascontiguousarray(x, dtype=np.float64 if size == 8 else np.float32)
+        return np.require(x, dtype=np.float64 if size == 8 else np.float32, requirements=("C", "A"))
     if kind not in "iu":
         raise InputError(f"{name}: dtype {x.dtype} is no real number of at most 64 bits")
     if size <= 2:
@@ -229,5 +231,7 @@ def _as_reals(x: NDArray[Any], name: str) -> NDArray[Any]:
     if size == 8 and len(x):
         beyond = int(np.count_nonzero((x > EXACT_FLOAT64) | (x < -EXACT_FLOAT64 if kind == "i" else False)))
         if beyond:
-            raise InputError(f"{name}: {beyond} of {len(x)} integers are beyond 2**53 and not exact here; use Integer(low, high)")
+            raise InputError(
+                f"{name}: {beyond} of {len(x)} integers are beyond 2**53 and not exact here; use Integer(low, high)"
+            )
     return x.astype(np.float64)

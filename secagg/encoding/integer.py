@@ -130,7 +130,9 @@ class Integer:
         whole_values = _as_integers(x, name)
         # Python integers compare exactly; numpy would round the bounds of a float or unsigned comparison.
         if int(whole_values.min()) < self.low or int(whole_values.max()) > self.high:
-            raise InputError(f"{name}: {self._beyond(whole_values)} of {len(x)} values are outside [{self.low}, {self.high}]")
+            raise InputError(
+                f"{name}: {self._beyond(whole_values)} of {len(x)} values are outside [{self.low}, {self.high}]"
+            )
         # Everything modulo the lane: the result is below 2**w, so the steps between may wrap.
         modulus = 1 << (8 * out.dtype.itemsize)
         out[:] = whole_values.astype(out.dtype)

@@ -21,8 +21,8 @@ MAX_LENGTH = 1 << 40
 DTYPES = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 EXACT_FLOAT64 = 1 << 53
 
-# A tree is a nest of tuples, so that it hashes and goes into the hash of Params as it is:
-# ("flat", length) | ("leaf", dtype, shape) | ("dict", ((key, tree), ...)) | ("list", (tree, ...)) | ("tuple", (tree, ...))
+# A nest of tuples, so that it hashes and goes into the hash of Params as it is. The first item says what the others are: after
+# "flat" the length; after "leaf" dtype and shape; after "dict" (key, tree) pairs; after "list" and "tuple" trees.
 Tree = tuple[Any, ...]
 
 
@@ -158,7 +158,9 @@ class Layout:
         InputError
             Another number of arrays, or another size.
         """
-        if len(values) != len(self.leaves) or any(len(v) != leaf.size for v, leaf in zip(values, self.leaves, strict=True)):
+        if len(values) != len(self.leaves) or any(
+            len(v) != leaf.size for v, leaf in zip(values, self.leaves, strict=True)
+        ):
             raise InputError(f"expected {len(self.leaves)} arrays with the sizes of the layout's leaves")
         shaped = [
             (to_dtype(array, np.dtype(leaf.dtype)) if cast else array).reshape(leaf.shape)
@@ -177,15 +179,32 @@ def to_dtype(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
         return values
     if dtype.kind == "f":
         limit = float(np.finfo(dtype).max)
-        return (values if dtype.itemsize == 8 else np.clip(values.astype(np.float64), -limit, limit)).astype(dtype)
+        fitting: NDArray[Any] = np.clip(values.astype(np.float64, copy=False), -limit, limit)
+        return fitting.astype(dtype)
     info = np.iinfo(dtype)
     if values.dtype.kind == "f":
         # 2**63 - 1 and 2**64 - 1 round up to floats that no longer fit.
         top = float(info.max) if int(float(info.max)) <= info.max else math.nextafter(float(info.max), 0.0)
-        return np.clip(np.rint(values), float(info.min), top).astype(dtype)
-    own = np.iinfo(values.dtype)
-    low, high = max(int(info.min), int(own.min)), min(int(info.max), int(own.max))
-    return np.clip(values, values.dtype.type(low), values.dtype.type(high)).astype(dtype)
+        fitting = np.clip(np.rint(values), float(info.min), top)
+    else:
+        own = np.iinfo(values.dtype)
+        low, high = max(int(info.min), int(own.min)), min(int(info.max), int(own.max))
+        fitting = np.clip(values, values.dtype.type(low), values.dtype.type(high))
+    return fitting.astype(dtype)
+
+
+def number_values(value: Any, name: str) -> NDArray[Any]:
+    """Return one number as an array of shape (1,).
+
+    Raises
+    ------
+    InputError
+        Not a single real number.
+    """
+    array = _as_array(value, name)
+    if array.size != 1:
+        raise InputError(f"{name} must be one number")
+    return _line_up(array)
 
 
 def _join(path: str, part: str | int) -> str:
@@ -247,7 +266,7 @@ def _list_leaves(tree: Tree, path: str, top: str | None, found: list[Leaf]) -> N
 def _line_up(array: NDArray[Any]) -> NDArray[Any]:
     """Return the values in C order, native, as a view where that is possible."""
     native = np.float32 if array.dtype.itemsize == 2 and array.dtype.kind == "f" else array.dtype.newbyteorder("=")
-    return np.ascontiguousarray(array, dtype=native).reshape(-1)
+    return np.require(array, dtype=native, requirements=("C", "A")).reshape(-1)
 
 
 def _flat_values(update: Any, length: int) -> NDArray[Any]:
@@ -290,7 +309,9 @@ def _leaf_values(tree: Tree, update: Any, path: str) -> NDArray[Any]:
     if array.dtype.newbyteorder("=").name != dtype:
         if shape == () and dtype == "float64" and type(update) is int and abs(update) <= EXACT_FLOAT64:
             return array.astype(np.float64).reshape(-1)  # a Python 0 where the example had 0.0
-        raise InputError(f"{path}: expected dtype {dtype}, got {array.dtype}; convert it, so that nothing is rounded unseen")
+        raise InputError(
+            f"{path}: expected dtype {dtype}, got {array.dtype}; convert it, so that nothing is rounded unseen"
+        )
     return _line_up(array)
 
 

@@ -50,9 +50,7 @@ def digest(label: str, *fields: bytes) -> bytes:
     for field in fields:
         if not isinstance(field, bytes):
             raise InputError(f"a transcript field must be bytes, got {type(field).__name__}")
-    return (
-        TupleHash256.new(digest_bytes=DIGEST_BYTES, custom=_PREFIX + label.encode()).update(*fields).digest()
-    )
+    return TupleHash256.new(digest_bytes=DIGEST_BYTES, custom=_PREFIX + label.encode()).update(*fields).digest()
 
 
 def _unsigned(value: int, length: int) -> bytes:

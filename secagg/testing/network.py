@@ -87,7 +87,12 @@ class Network:
 
     @classmethod
     def fresh(
-        cls, params: Params, ids: Collection[str], *, rounding_seed: bytes | None = None, faults: FaultPlan | None = None
+        cls,
+        params: Params,
+        ids: Collection[str],
+        *,
+        rounding_seed: bytes | None = None,
+        faults: FaultPlan | None = None,
     ) -> Network:
         """Return a network of new identities from the operating system."""
         keys = {name: Identity.generate() for name in ids}

@@ -1,8 +1,8 @@
 """Frames: versioned, bounded, authenticated before their body is parsed.
 
-A frame is ``b"SA"``, one version byte, one kind byte and a MessagePack array. Small frames are `Envelope`\\ s: the signature
-covers the exact payload bytes, so nothing of a payload is parsed before its author is known. Vectors travel as `Chunk`\\ s under
-a GMAC. Nothing here ever reads pickle or .npy.
+A frame is ``b"SA"``, one version byte, one kind byte and a MessagePack array. Small frames are envelopes: the signature
+covers the exact payload bytes, so nothing of a payload is parsed before its author is known. Vectors travel as chunks
+under a GMAC. Nothing here ever reads pickle or .npy.
 """
 
 from secagg.wire.chunks import ChunkPlan

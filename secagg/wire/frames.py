@@ -104,7 +104,9 @@ def _statement(kind: int, session: bytes, sender: str, payload: bytes) -> bytes:
     return transcript.digest("frame", bytes((kind,)), session, sender.encode(), payload)
 
 
-def seal_envelope(kind: int, session: bytes, sender: str, body: msgspec.Struct, sign: Callable[[bytes], bytes]) -> bytes:
+def seal_envelope(
+    kind: int, session: bytes, sender: str, body: msgspec.Struct, sign: Callable[[bytes], bytes]
+) -> bytes:
     """Return the signed frame of `body`."""
     payload = _encoder.encode(body)
     signature = sign(_statement(kind, session, sender, payload))

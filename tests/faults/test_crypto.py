@@ -86,7 +86,12 @@ def test_fault_20_small_order_and_non_canonical_ed25519_keys_are_refused():
     from secagg import Identity, Roster
 
     good = Identity.generate().verify_key
-    bad = [b"\x01" + bytes(31), bytes(32), (P255 := (1 << 255) - 19).to_bytes(32, "little"), (P255 + 1).to_bytes(32, "little")]
+    bad = [
+        b"\x01" + bytes(31),
+        bytes(32),
+        (P255 := (1 << 255) - 19).to_bytes(32, "little"),
+        (P255 + 1).to_bytes(32, "little"),
+    ]
     for key in bad:
         with pytest.raises((ParameterError, AuthenticationError, InputError)):
             Roster({"a": key}, good)
@@ -205,7 +210,7 @@ def test_fault_24_inconsistent_dealer_is_named():
     finally:
         dealing.deal = real
     f.phase()
-    with pytest.raises(AbortError, match="c2.*inconsistent"):
+    with pytest.raises(AbortError, match=r"c2.*inconsistent"):
         f.phase()
 
 

@@ -83,7 +83,9 @@ def test_fault_42_long_vectors_travel_as_many_frames():
     assert params(length=(1 << 33) + 5).segment_plan.segments[1].count == (1 << 33) + 5
 
 
-@pytest.mark.parametrize("bad", [np.zeros(4, np.float32), np.zeros((5, 1), np.float32), np.array(["x"] * 5), None, {"a": 1.0}])
+@pytest.mark.parametrize(
+    "bad", [np.zeros(4, np.float32), np.zeros((5, 1), np.float32), np.array(["x"] * 5), None, {"a": 1.0}]
+)
 def test_fault_43_shape_and_dtype_mismatches_are_refused(bad):
     client = awaiting_client()
     with pytest.raises(InputError):
@@ -95,7 +97,10 @@ def test_fault_44_non_contiguous_and_big_endian_arrays_are_right():
     base = np.linspace(-0.5, 0.5, 10, dtype=np.float64)
     ways = [base[::2], base[::2].astype(">f8"), np.ascontiguousarray(base[::2])]
     sums = [
-        simulate(dict.fromkeys(("c0", "c1", "c2"), way), params(encoding=FixedPoint(clip=1.0, bits=16, rounding="nearest")))
+        simulate(
+            dict.fromkeys(("c0", "c1", "c2"), way),
+            params(encoding=FixedPoint(clip=1.0, bits=16, rounding="nearest")),
+        )
         for way in ways
     ]
     for result in sums:
@@ -103,7 +108,11 @@ def test_fault_44_non_contiguous_and_big_endian_arrays_are_right():
 
 
 def test_fault_45_weight_zero_contributes_nothing_and_total_zero_is_an_error():
-    given = {"c0": np.full(5, 0.5, np.float32), "c1": np.full(5, -0.5, np.float32), "c2": np.full(5, -1, np.float32)}
+    given = {
+        "c0": np.full(5, 0.5, np.float32),
+        "c1": np.full(5, -0.5, np.float32),
+        "c2": np.full(5, -1, np.float32),
+    }
     result = simulate(given, params(max_weight=8), weights={"c0": 3, "c1": 1, "c2": 0})
     assert result.weight == 4
     np.testing.assert_allclose(result.mean, 0.25, atol=1e-4)

@@ -41,7 +41,7 @@ def answers(f, name, body):
 
 def test_fault_27_other_survivor_sets_to_other_clients_never_open_a_peer_both_ways():
     f = seven()
-    bodies, inbox = at_unmask(f)
+    bodies, _ = at_unmask(f)
     both = {"seed": set(), "key": set()}
     # half of the clients are told that c6 dropped out, the others that it survived
     for name in f.ids[:6]:
@@ -75,8 +75,7 @@ def test_fault_29_a_client_told_it_is_dead_answers_nothing():
     with pytest.raises(PeerError):
         answers(f, "c0", body)
     assert f.clients["c0"].outbox() == []
-    f.round_done = f.hand({name: frames for name, frames in inbox.items() if name != "c0"})
-    f.bring(f.round_done)
+    f.bring(f.hand({name: frames for name, frames in inbox.items() if name != "c0"}))
     f.server.close_phase()
     f.check(f.ids)
 
@@ -140,9 +139,11 @@ def test_fault_33_substituted_keys_are_refused():
     fake = f.forge_client("c1", Kind.ADVERTISEMENT, f.body(frames[1]))
     f.keys["c1"] = real
     with pytest.raises(AuthenticationError):
-        f.clients["c0"].receive(f.forge(Kind.SHARES_REQUEST, fields(body, advertisements=[frames[0], fake, *frames[2:]])))
+        f.clients["c0"].receive(
+            f.forge(Kind.SHARES_REQUEST, fields(body, advertisements=[frames[0], fake, *frames[2:]]))
+        )
     # c0's own keys replaced by older ones of c0
-    with pytest.raises(AuthenticationError, match="substituted|left out"):
+    with pytest.raises(AuthenticationError, match=r"substituted|left out"):
         f.clients["c0"].receive(f.forge(Kind.SHARES_REQUEST, fields(body, advertisements=frames[1:])))
     assert f.clients["c0"].outbox() == []
     f.bring(f.hand(inbox))

@@ -37,7 +37,11 @@ def test_fault_10_other_content_is_refused_and_recorded(phase):
     first = [frame for name, frame in sent if name == "c1"]
     if phase != "keys":
         body = f.body(first[-1])
-        change = {"shares": {"commitments": bytes(32)}, "masked": {"tag": bytes(32)}, "unmask": {"sealed": b"x"}}[phase]
+        change = {
+            "shares": {"commitments": bytes(32)},
+            "masked": {"tag": bytes(32)},
+            "unmask": {"sealed": b"x"},
+        }[phase]
         kind = {"shares": Kind.DEALING, "masked": Kind.MASKED_HEADER, "unmask": Kind.UNMASK}[phase]
         fields = {name: getattr(body, name) for name in body.__struct_fields__} | change
         second = [f.forge_client("c1", kind, type(body)(**fields))]

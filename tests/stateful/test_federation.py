@@ -27,7 +27,13 @@ class FederationMachine(RuleBasedStateMachine):
     def build(self, sparse: bool, rounds: int) -> None:
         if sparse:
             params = make_params(
-                12, threat="semi-honest", corrupt=0, neighbours=6, threshold=3, min_clients=11, min_cohort=11,
+                12,
+                threat="semi-honest",
+                corrupt=0,
+                neighbours=6,
+                threshold=3,
+                min_clients=11,
+                min_cohort=11,
                 rounds_per_setup=rounds,
             )
         else:
@@ -73,7 +79,10 @@ class FederationMachine(RuleBasedStateMachine):
         self.deliver(*data.draw(st.sampled_from(self.history[-40:])))
 
     @precondition(lambda self: self.pending)
-    @rule(data=st.data(), fate=st.sampled_from(["deliver", "deliver", "deliver", "drop", "twice", "flip", "shuffle"]))
+    @rule(
+        data=st.data(),
+        fate=st.sampled_from(["deliver", "deliver", "deliver", "drop", "twice", "flip", "shuffle"]),
+    )
     def to_server(self, data: st.DataObject, fate: str) -> None:
         frames, self.pending = self.pending, []
         if fate == "drop":

@@ -17,7 +17,12 @@ LENGTH = 37
 
 
 def make_params(clients: int = 5, **changes: Any) -> Params:
-    settings: dict[str, Any] = {"length": LENGTH, "encoding": Integer(-50, 1000), "frame_bytes": 64, **changes}
+    settings: dict[str, Any] = {
+        "length": LENGTH,
+        "encoding": Integer(-50, 1000),
+        "frame_bytes": 64,
+        **changes,
+    }
     return Params(clients=clients, **settings)
 
 

@@ -49,9 +49,7 @@ PUBLISHED_ROUGH = {
 
 def exact_tail(population: int, marked: int, draws: int, values: Iterable[int]) -> Fraction:
     """Sum exact hypergeometric probabilities."""
-    ways = sum(
-        math.comb(marked, i) * math.comb(population - marked, draws - i) for i in values if 0 <= i <= draws
-    )
+    ways = sum(math.comb(marked, i) * math.comb(population - marked, draws - i) for i in values if 0 <= i <= draws)
     return Fraction(ways, math.comb(population, draws))
 
 
@@ -59,18 +57,14 @@ def log2(value: Fraction) -> float:
     return math.log2(value.numerator) - math.log2(value.denominator) if value else -math.inf
 
 
-def published_find(
-    n: int, corrupt: int, dropped: int, security: int, correctness: int, semi: bool
-) -> tuple[int, int]:
+def published_find(n: int, corrupt: int, dropped: int, security: int, correctness: int, semi: bool) -> tuple[int, int]:
     """The published accounting: n in place of n - 1, no self-share, half of the probability to each event."""
     per_event = security - 1
     for k in range(2, n - 1, 2):
         if bounds.sparse_security_log2(n, k, k + 1, 0, corrupt + dropped) >= per_event:
             continue
         most = next(
-            x
-            for x in range(k + 1)
-            if bounds.log2_hypergeom_tail(n, corrupt, k, x + 1) + math.log2(n) <= per_event
+            x for x in range(k + 1) if bounds.log2_hypergeom_tail(n, corrupt, k, x + 1) + math.log2(n) <= per_event
         )
         if semi:
             most = math.ceil((most + k - 1.25) / 2)
@@ -161,9 +155,7 @@ def test_tails_match_exact_fractions(data: st.DataObject) -> None:
         assert got <= 0
 
 
-@pytest.mark.parametrize(
-    ("marked", "draws", "at"), [(5_000, 36, 21), (10_000, 134, 60), (50_000, 400, 399), (1, 1, 1)]
-)
+@pytest.mark.parametrize(("marked", "draws", "at"), [(5_000, 36, 21), (10_000, 134, 60), (50_000, 400, 399), (1, 1, 1)])
 def test_far_tails_keep_their_digits(marked: int, draws: int, at: int) -> None:
     upper = log2(exact_tail(100_000, marked, draws, range(at, draws + 1)))
     lower = log2(exact_tail(100_000, 100_000 - marked, draws, range(draws - at + 1)))

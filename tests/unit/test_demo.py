@@ -153,8 +153,7 @@ def test_the_gradient_is_the_derivative() -> None:
 
     rng = np.random.default_rng(0)
     way = {
-        part: {name: rng.normal(size=leaf.shape) for name, leaf in leaves.items()}
-        for part, leaves in weights.items()
+        part: {name: rng.normal(size=leaf.shape) for name, leaf in leaves.items()} for part, leaves in weights.items()
     }
     measured = (loss(model.add(weights, way, 1e-5)) - loss(model.add(weights, way, -1e-5))) / 2e-5
     told = sum(float(np.sum(way[part][name] * slope[part][name])) for part in way for name in way[part])
@@ -196,8 +195,6 @@ def test_the_schedule_rotates_through_all_phases() -> None:
 
 
 def test_importing_the_cli_loads_nothing_heavy() -> None:
-    code = (
-        "import sys, secagg.cli; print({'sklearn', 'scipy', 'numba', 'secagg.cli.demo'} & set(sys.modules))"
-    )
+    code = "import sys, secagg.cli; print({'sklearn', 'scipy', 'numba', 'secagg.cli.demo'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -45,9 +45,7 @@ def test_vectors(case: dict) -> None:
         return
     assert _run(case["op"], case["input"]).hex() == case["output"]
     if case["op"] == "agree":
-        private, u = (
-            int.from_bytes(bytes.fromhex(case["input"][name]), "little") for name in ("private", "peer")
-        )
+        private, u = (int.from_bytes(bytes.fromhex(case["input"][name]), "little") for name in ("private", "peer"))
         clamped = (private & ~7 & (2**254 - 1)) | 1 << 254
         assert _ladder(clamped, u).to_bytes(32, "little").hex() == case["output"]
 
@@ -132,7 +130,7 @@ def test_both_sides_agree(a: bytes, b: bytes) -> None:
 def test_entropy_is_what_makes_the_key() -> None:
     assert KeyPair.generate(lambda n: b"\7" * n).private_bytes() == b"\7" * 32
     assert KeyPair.generate().public_bytes != KeyPair.generate().public_bytes
-    for source in (lambda n: b"", lambda n: bytes(n + 1), lambda n: bytearray(n)):
+    for source in (lambda n: b"", lambda n: bytes(n + 1), bytearray):
         with pytest.raises(errors.InputError, match="entropy"):
             KeyPair.generate(source)
 

@@ -35,9 +35,7 @@ def test_p_is_the_mersenne_prime() -> None:
 def test_limbs_are_little_endian_and_come_back(secret: bytes) -> None:
     values = field.limbs(secret)
     assert values.dtype == np.uint64 and len(values) == -(-len(secret) // 7)
-    assert [int(v) for v in values] == [
-        int.from_bytes(secret[i : i + 7], "little") for i in range(0, len(secret), 7)
-    ]
+    assert [int(v) for v in values] == [int.from_bytes(secret[i : i + 7], "little") for i in range(0, len(secret), 7)]
     assert sum(int(v) << 56 * i for i, v in enumerate(values)) == int.from_bytes(secret, "little")
     assert field.from_limbs(values, len(secret)) == secret
 

@@ -28,16 +28,14 @@ def _permute(lanes: list[list[int]]) -> list[list[int]]:
     for _ in range(24):
         parity = [lanes[x][0] ^ lanes[x][1] ^ lanes[x][2] ^ lanes[x][3] ^ lanes[x][4] for x in range(5)]
         lanes = [
-            [lanes[x][y] ^ parity[(x - 1) % 5] ^ _rotate(parity[(x + 1) % 5], 1) for y in range(5)]
-            for x in range(5)
+            [lanes[x][y] ^ parity[(x - 1) % 5] ^ _rotate(parity[(x + 1) % 5], 1) for y in range(5)] for x in range(5)
         ]
         x, y, moved = 1, 0, lanes[1][0]
         for t in range(24):
             x, y = y, (2 * x + 3 * y) % 5
             moved, lanes[x][y] = lanes[x][y], _rotate(moved, (t + 1) * (t + 2) // 2 % 64)
         lanes = [
-            [lanes[x][y] ^ (~lanes[(x + 1) % 5][y] & lanes[(x + 2) % 5][y] & MASK) for y in range(5)]
-            for x in range(5)
+            [lanes[x][y] ^ (~lanes[(x + 1) % 5][y] & lanes[(x + 2) % 5][y] & MASK) for y in range(5)] for x in range(5)
         ]
         for j in range(7):
             register = (register << 1 ^ (register >> 7) * 0x171) & 0xFF
@@ -84,9 +82,7 @@ def test_vectors(case: dict) -> None:
     fields = [bytes.fromhex(field) for field in case["input"]["fields"]]
     if case["op"] == "tuplehash256":
         custom, length = case["input"]["custom"].encode(), case["input"]["length"]
-        assert (
-            TupleHash256.new(digest_bytes=length, custom=custom).update(*fields).hexdigest() == case["output"]
-        )
+        assert TupleHash256.new(digest_bytes=length, custom=custom).update(*fields).hexdigest() == case["output"]
         assert plain_tuplehash256(fields, custom, length).hex() == case["output"]
     elif case["success"]:
         label = case["input"]["label"]
@@ -107,9 +103,7 @@ def test_digest_is_tuplehash(fields: list[bytes], label: str) -> None:
 def test_splits_of_one_string_all_differ() -> None:
     data = b"abcdef"
     seen = set()
-    for cuts in itertools.chain.from_iterable(
-        itertools.combinations(range(len(data) + 1), r) for r in range(4)
-    ):
+    for cuts in itertools.chain.from_iterable(itertools.combinations(range(len(data) + 1), r) for r in range(4)):
         edges = [0, *cuts, len(data)]
         seen.add(transcript.digest("split", *(data[a:b] for a, b in itertools.pairwise(edges))))
     assert len(seen) == sum(1 for r in range(4) for _ in itertools.combinations(range(len(data) + 1), r))

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
+import itertools
 import sys
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +12,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import secagg
 from secagg import _kernels
-from secagg.errors import InputError, ParameterError
+from secagg.errors import InputError
 
 BACKENDS = _kernels.backends()
 P = (1 << 61) - 1
@@ -54,7 +50,9 @@ def check_encode(kernels, x, clip, bits, lane, stochastic, weight=1, stream_id=5
     out = np.full(len(x), 0xAB, dtype=lane)
     words = rounding_words(stream_id, start, len(x)) if stochastic else None
     expected, clipped = encoded(x, clip, bits, lane, words, weight)
-    assert kernels.fixed_point_encode(x, clip, bits, out, KEY if stochastic else None, stream_id, start, weight) == clipped
+    assert (
+        kernels.fixed_point_encode(x, clip, bits, out, KEY if stochastic else None, stream_id, start, weight) == clipped
+    )
     assert np.array_equal(out, expected)
 
 
@@ -65,7 +63,13 @@ def check_encode(kernels, x, clip, bits, lane, stochastic, weight=1, stream_id=5
 def test_encode_equals_the_formula(kernels, stochastic, lane, real, clip, bits):
     x = (np.random.default_rng(bits).normal(size=1003) * clip * 0.7).astype(real)
     x[:8] = [0.0, -0.0, clip, -clip, 5e-45, -5e-45, clip * 1.01, -clip * 1.01]
-    for weight, start, n in ((1, 0, 1003), (3, 1, 1002), (2**16 - 1, 4, 17), (2**40 + 7, 2**40 + 3, 5), (0, 0, 64)):
+    for weight, start, n in (
+        (1, 0, 1003),
+        (3, 1, 1002),
+        (2**16 - 1, 4, 17),
+        (2**40 + 7, 2**40 + 3, 5),
+        (0, 0, 64),
+    ):
         check_encode(kernels, x[:n], clip, bits, lane, stochastic, weight, start=start)
 
 
@@ -83,7 +87,7 @@ def test_encode_in_ranges_equals_the_whole(kernels):
     bounds = (0, 1, 6, 1500, 1501, 3001)
     found = [
         kernels.fixed_point_encode(x[a:b], 1.0, 24, parts[a:b], KEY, 1, 10 + a, 2**33)
-        for a, b in zip(bounds, bounds[1:], strict=False)
+        for a, b in itertools.pairwise(bounds)
     ]
     assert sum(found) == total > 0
     assert np.array_equal(whole, parts)
@@ -269,7 +273,7 @@ ENCODE = (X, 1.0, 16, OUT, None, 0, 0, 1)
 
 
 def encode_with(position, value):
-    return "fixed_point_encode", ENCODE[:position] + (value,) + ENCODE[position + 1 :]
+    return "fixed_point_encode", (*ENCODE[:position], value, *ENCODE[position + 1 :])
 
 
 MISUSES = {
@@ -333,68 +337,3 @@ def test_misuse_is_refused(kernels, misuse):
     for old, new in zip(before, arguments, strict=True):
         if isinstance(old, np.ndarray):
             assert np.array_equal(old, new)
-
-
-def run(code, force=None, prelude=""):
-    env = {k: v for k, v in os.environ.items() if k != "SECAGG_FORCE_ISA"}
-    env["PYTHONPATH"] = str(Path(secagg.__file__).parents[1])
-    if force is not None:
-        env["SECAGG_FORCE_ISA"] = force
-    return subprocess.run(
-        [sys.executable, "-c", f"import json, sys\n{prelude}\n{code}"], env=env, capture_output=True, text=True, timeout=60
-    )
-
-
-REPORT = """
-from secagg import _kernels
-stream = _kernels.keystream(bytes(16), 1, 2, 40).hex()
-loaded = [name for name in ("numba", "secagg._kernels.fallback") if name in sys.modules]
-print(json.dumps([_kernels.build_info(), stream, loaded]))
-"""
-
-
-@pytest.mark.parametrize("name", BACKENDS)
-def test_a_forced_isa_is_the_one_that_runs(name):
-    info, stream, loaded = json.loads(run(REPORT, force=name).stdout)
-    assert info["isa"] == name
-    assert info["backend"] == ("fallback" if name == "fallback" else "native")
-    assert info["available"] == list(BACKENDS)
-    assert stream == _kernels.keystream(bytes(16), 1, 2, 40).hex()
-    assert loaded == (["secagg._kernels.fallback"] if name == "fallback" else [])
-
-
-def test_unforced_runs_the_best_and_an_empty_name_is_none():
-    for force in (None, ""):
-        info = json.loads(run(REPORT, force=force).stdout)[0]
-        assert info["isa"] == info["available"][0] == next(iter(BACKENDS))
-        assert info["compiler"] if info["backend"] == "native" else info["compiler"] is None
-
-
-@pytest.mark.parametrize("name", ["nonesuch", "AESNI", "native", "fallback "])
-def test_an_unknown_isa_fails_at_import(name):
-    done = run("import secagg._kernels", force=name)
-    assert done.returncode != 0
-    assert ParameterError.__name__ in done.stderr
-    assert "choose one of" in done.stderr
-
-
-ABSENT = "sys.modules['secagg._native'] = None"
-BROKEN = """
-class Broken:
-    def find_spec(self, name, path=None, target=None):
-        if name == "secagg._native":
-            raise ImportError("undefined symbol", name=name)
-sys.meta_path.insert(0, Broken())
-"""
-
-
-def test_without_the_c_module_the_fallback_runs():
-    info, stream, _ = json.loads(run(REPORT, prelude=ABSENT).stdout)
-    assert (info["backend"], info["isa"], info["available"]) == ("fallback", "fallback", ["fallback"])
-    assert stream == _kernels.keystream(bytes(16), 1, 2, 40).hex()
-    assert "ParameterError" in run(REPORT, force="portable", prelude=ABSENT).stderr
-
-
-def test_a_broken_c_module_is_an_error_unless_the_fallback_is_forced():
-    assert "undefined symbol" in run(REPORT, prelude=BROKEN).stderr
-    assert json.loads(run(REPORT, force="fallback", prelude=BROKEN).stdout)[0]["isa"] == "fallback"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -50,7 +51,11 @@ def inputs(n, k, w, seed=0):
 @pytest.mark.parametrize("case", VECTORS["cases"], ids=lambda case: f"{case['op']}-{case['success']}")
 def test_sp800_38a(kernels, case):
     given_ = case["input"]
-    key, stream_id, block = bytes.fromhex(given_["key"]), int(given_["stream_id"], 16), int(given_["start_block"], 16)
+    key, stream_id, block = (
+        bytes.fromhex(given_["key"]),
+        int(given_["stream_id"], 16),
+        int(given_["start_block"], 16),
+    )
     plaintext = bytes.fromhex(given_["plaintext"]) if case["op"] == "encrypt" else bytes(given_["nbytes"])
     if not case["success"]:
         with pytest.raises(getattr(errors, case["error"])):
@@ -148,7 +153,7 @@ def test_ranges_add_up_to_the_whole_everywhere(w, n, cuts, start, k):
         whole[name] = acc.copy()
         backend.mask_apply(whole[name], keys, signs, 9, start, w)
         parts = acc.copy()
-        for low, high in zip(bounds, bounds[1:], strict=False):
+        for low, high in itertools.pairwise(bounds):
             backend.mask_apply(parts[low:high], keys, signs, 9, start + low, w)
         assert np.array_equal(parts, whole[name])
     first, *others = whole.values()
@@ -173,35 +178,35 @@ READ_ONLY = ACC.copy()
 READ_ONLY.flags.writeable = False
 MISALIGNED = np.frombuffer(bytearray(21), dtype=np.uint8)[1:].view(np.uint16)
 MISUSES = {
-    "a list": dict(acc=[1, 2, 3]),
-    "signed lanes": dict(acc=ACC.astype(np.int16)),
-    "lanes of another width": dict(acc=ACC.astype(np.uint32)),
-    "big-endian lanes": dict(acc=ACC.astype(">u2")),
-    "two dimensions": dict(acc=ACC.reshape(2, 5)),
-    "a strided view": dict(acc=ACC[::2]),
-    "misaligned": dict(acc=MISALIGNED),
-    "read-only": dict(acc=READ_ONLY),
-    "one key short": dict(keys=KEYS[:1]),
-    "keys of 15 bytes": dict(keys=np.zeros((2, 15), np.uint8)),
-    "keys in one row": dict(keys=KEYS.reshape(32)),
-    "keys not bytes": dict(keys=KEYS.astype(np.int16)),
-    "keys transposed": dict(keys=np.zeros((16, 2), np.uint8).T),
-    "sign 0": dict(signs=np.array([1, 0], np.int8)),
-    "sign -128": dict(signs=np.array([1, -128], np.int8)),
-    "signs of another type": dict(signs=SIGNS.astype(np.int64)),
-    "negative stream": dict(stream_id=-1),
-    "stream beyond 64 bits": dict(stream_id=1 << 64),
-    "negative start": dict(start=-1),
-    "start not an integer": dict(start=1.0),
-    "width 0": dict(w=0),
-    "width 65": dict(w=65),
-    "width not an integer": dict(w="16"),
+    "a list": {"acc": [1, 2, 3]},
+    "signed lanes": {"acc": ACC.astype(np.int16)},
+    "lanes of another width": {"acc": ACC.astype(np.uint32)},
+    "big-endian lanes": {"acc": ACC.astype(">u2")},
+    "two dimensions": {"acc": ACC.reshape(2, 5)},
+    "a strided view": {"acc": ACC[::2]},
+    "misaligned": {"acc": MISALIGNED},
+    "read-only": {"acc": READ_ONLY},
+    "one key short": {"keys": KEYS[:1]},
+    "keys of 15 bytes": {"keys": np.zeros((2, 15), np.uint8)},
+    "keys in one row": {"keys": KEYS.reshape(32)},
+    "keys not bytes": {"keys": KEYS.astype(np.int16)},
+    "keys transposed": {"keys": np.zeros((16, 2), np.uint8).T},
+    "sign 0": {"signs": np.array([1, 0], np.int8)},
+    "sign -128": {"signs": np.array([1, -128], np.int8)},
+    "signs of another type": {"signs": SIGNS.astype(np.int64)},
+    "negative stream": {"stream_id": -1},
+    "stream beyond 64 bits": {"stream_id": 1 << 64},
+    "negative start": {"start": -1},
+    "start not an integer": {"start": 1.0},
+    "width 0": {"w": 0},
+    "width 65": {"w": 65},
+    "width not an integer": {"w": "16"},
 }
 
 
 @pytest.mark.parametrize("misuse", MISUSES.values(), ids=MISUSES)
 def test_misuse_is_refused(kernels, misuse):
-    arguments = dict(acc=ACC, keys=KEYS, signs=SIGNS, stream_id=0, start=0, w=16) | misuse
+    arguments = {"acc": ACC, "keys": KEYS, "signs": SIGNS, "stream_id": 0, "start": 0, "w": 16} | misuse
     before = ACC.copy()
     with pytest.raises(errors.InputError):
         kernels.mask_apply(**arguments)
@@ -210,7 +215,13 @@ def test_misuse_is_refused(kernels, misuse):
 
 @pytest.mark.parametrize(
     "arguments",
-    [("0" * 16, 0, 0, 1), (bytes(17), 0, 0, 1), (bytes(16), -1, 0, 1), (bytes(16), 0, 1 << 64, 0), (bytes(16), 0, 0, -1)],
+    [
+        ("0" * 16, 0, 0, 1),
+        (bytes(17), 0, 0, 1),
+        (bytes(16), -1, 0, 1),
+        (bytes(16), 0, 1 << 64, 0),
+        (bytes(16), 0, 0, -1),
+    ],
 )
 def test_keystream_misuse_is_refused(kernels, arguments):
     with pytest.raises(errors.InputError):

@@ -16,7 +16,8 @@ def test_defaults_of_a_small_hospital_network():
 
 
 @pytest.mark.parametrize(
-    ("n", "tm", "g"), [(5, 5, 4), (5, 4, 3), (7, 7, 6), (7, 6, 5), (7, 5, 3), (10, 9, 8), (10, 8, 7), (10, 7, 5)]
+    ("n", "tm", "g"),
+    [(5, 5, 4), (5, 4, 3), (7, 7, 6), (7, 6, 5), (7, 5, 3), (10, 9, 8), (10, 8, 7), (10, 7, 5)],
 )
 def test_bound_of_the_small_cohorts(n, tm, g):
     if (n, tm, g) == (10, 9, 8):
@@ -84,6 +85,13 @@ def test_hash_covers_every_field_and_replace_works():
 
 def test_sparse_graph_is_accepted_when_its_bounds_hold():
     params = Params(
-        clients=100, length=1, threat="semi-honest", neighbours=32, threshold=16, corrupt=0.05, min_clients=95, min_cohort=95
+        clients=100,
+        length=1,
+        threat="semi-honest",
+        neighbours=32,
+        threshold=16,
+        corrupt=0.05,
+        min_clients=95,
+        min_cohort=95,
     )
     assert not params.full

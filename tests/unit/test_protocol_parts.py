@@ -93,13 +93,18 @@ def test_sealed_holdings_open_only_in_their_direction():
     sealed = dealing.seal_holding(b"k" * 32, b"h" * 32, "a", "b", plain, os.urandom)
     assert len(sealed) == dealing.sealed_bytes(1)
     assert dealing.open_holding(b"k" * 32, b"h" * 32, "a", "b", sealed, 1).salt == plain[:16]
-    for args in (("b", "a", sealed, 1), ("a", "b", sealed, 2), ("a", "b", sealed[:-1], 1), ("a", "c", sealed, 1)):
+    for args in (
+        ("b", "a", sealed, 1),
+        ("a", "b", sealed, 2),
+        ("a", "b", sealed[:-1], 1),
+        ("a", "c", sealed, 1),
+    ):
         with pytest.raises(AuthenticationError):
             dealing.open_holding(b"k" * 32, b"h" * 32, *args)
 
 
 def test_errors_pickle_and_say_where():
-    error = pickle.loads(pickle.dumps(PeerError("bad", peer="a", phase="keys")))  # noqa: S301
+    error = pickle.loads(pickle.dumps(PeerError("bad", peer="a", phase="keys")))
     assert str(error) == "bad from 'a' in phase keys"
-    error = pickle.loads(pickle.dumps(ThresholdError("answers", 3, 2)))  # noqa: S301
+    error = pickle.loads(pickle.dumps(ThresholdError("answers", 3, 2)))
     assert (error.needed, error.have, str(error)) == (3, 2, "answers: needed 3, have 2")

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from secagg import Identity
 from secagg.errors import AuthenticationError, DecodeError, PeerError
 from secagg.protocols.pairwise.messages import Kind, SharesRequest, decoders
-from secagg.wire import Chunk, ChunkPlan, decode_body, decode_frame, encode_chunk, open_envelope, seal_envelope
+from secagg.wire import (
+    Chunk,
+    ChunkPlan,
+    decode_body,
+    decode_frame,
+    encode_chunk,
+    open_envelope,
+    seal_envelope,
+)
 from support.federation import Federation
 
 SESSION = bytes(range(16))
@@ -43,7 +51,11 @@ def test_every_flipped_bit_is_refused():
 def test_fault_62_length_over_the_limit_is_refused_unread():
     with pytest.raises(DecodeError, match="limit"):
         decode_frame(b"\x00" * 101, max_bytes=100)
-    for bomb in (b"\xdd\xff\xff\xff\xff", b"\x94\xc6\xff\xff\xff\xff", b"\x94\xc4\x10" + bytes(16) + b"\xdb\xff\xff\xff\xff"):
+    for bomb in (
+        b"\xdd\xff\xff\xff\xff",
+        b"\x94\xc6\xff\xff\xff\xff",
+        b"\x94\xc4\x10" + bytes(16) + b"\xdb\xff\xff\xff\xff",
+    ):
         with pytest.raises(DecodeError):
             decode_frame(b"SA\x01\x02" + bomb, max_bytes=1 << 20)
 
@@ -89,10 +101,25 @@ def test_arbitrary_bytes_raise_only_decode_errors(data, kind):
 
 
 @pytest.mark.parametrize(
-    "change", [{"tag": b"x"}, {"round_id": -1}, {"segment": -1}, {"index": -1}, {"session": b"s"}, {"sender": "x" * 65}]
+    "change",
+    [
+        {"tag": b"x"},
+        {"round_id": -1},
+        {"segment": -1},
+        {"index": -1},
+        {"session": b"s"},
+        {"sender": "x" * 65},
+    ],
 )
 def test_chunk_headers_out_of_range_are_refused(change):
-    fields = {"session": SESSION, "sender": "a", "round_id": 1, "segment": 0, "index": 0, "tag": bytes(16)} | change
+    fields = {
+        "session": SESSION,
+        "sender": "a",
+        "round_id": 1,
+        "segment": 0,
+        "index": 0,
+        "tag": bytes(16),
+    } | change
     with pytest.raises(DecodeError):
         decode_frame(encode_chunk(Chunk(**fields, payload=memoryview(b"abc"))), max_bytes=1000)
 

@@ -64,9 +64,7 @@ class Federation:
     params: Params
     names: tuple[str, ...]
     seed: int
-    total: Traffic = field(
-        default_factory=Traffic, init=False
-    )  # over the rounds that a hospital was there throughout
+    total: Traffic = field(default_factory=Traffic, init=False)  # over the rounds that a hospital was there throughout
     server_seconds: float = field(default=0.0, init=False)
     uploads: dict[str, bytes] = field(default_factory=dict, init=False)  # the last round's masked model bytes
 
@@ -76,9 +74,7 @@ class Federation:
         server_key = Identity.generate()
         roster = Roster({name: key.verify_key for name, key in keys.items()}, server=server_key.verify_key)
         self._clients = {
-            name: Client(
-                self.params, me=name, identity=key, roster=roster, rounding_seed=rounding_seed(self.seed)
-            )
+            name: Client(self.params, me=name, identity=key, roster=roster, rounding_seed=rounding_seed(self.seed))
             for name, key in keys.items()
         }
         self._server = Server(self.params, identity=server_key, roster=roster)

@@ -77,11 +77,9 @@ def load(hospitals: int, seed: int) -> Patients:
     if seed < 0:
         raise InputError("--seed must not be negative")
     try:
-        from sklearn.datasets import load_breast_cancer  # type: ignore[import-untyped]
+        from sklearn.datasets import load_breast_cancer
     except ModuleNotFoundError as missing:
-        raise ParameterError(
-            "the demo's data comes with scikit-learn: pip install 'secagg[demo]'"
-        ) from missing
+        raise ParameterError("the demo's data comes with scikit-learn: pip install 'secagg[demo]'") from missing
     data = load_breast_cancer()
     x, y = np.asarray(data.data, np.float64), np.asarray(data.target == 0, np.float64)
     order = np.random.default_rng(TEST_SEED).permutation(len(y))
@@ -94,9 +92,7 @@ def load(hospitals: int, seed: int) -> Patients:
     groups = np.split(rng.permutation(train), cuts)
     digits = len(str(hospitals))
     return Patients(
-        hospitals=tuple(
-            Hospital(f"hospital-{i:0{digits}}", x[g], y[g]) for i, g in enumerate(groups, start=1)
-        ),
+        hospitals=tuple(Hospital(f"hospital-{i:0{digits}}", x[g], y[g]) for i, g in enumerate(groups, start=1)),
         test_x=x[test],
         test_y=y[test],
         features=tuple(str(name) for name in data.feature_names),

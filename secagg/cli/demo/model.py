@@ -45,9 +45,7 @@ def add(model: Weights, delta: Weights, scale: float = 1.0) -> Weights:
 
 def largest_gap(one: Weights, other: Weights) -> float:
     """Return the largest absolute difference between two models' weights."""
-    return max(
-        float(np.abs(leaf - other[part][name]).max()) for part in one for name, leaf in one[part].items()
-    )
+    return max(float(np.abs(leaf - other[part][name]).max()) for part in one for name, leaf in one[part].items())
 
 
 def _forward(model: Weights, x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -78,9 +76,7 @@ def gradient(model: Weights, x: NDArray[np.float64], y: NDArray[np.float64]) -> 
     }
 
 
-def train(
-    model: Weights, x: NDArray[np.float64], y: NDArray[np.float64], steps: int = LOCAL_STEPS
-) -> Weights:
+def train(model: Weights, x: NDArray[np.float64], y: NDArray[np.float64], steps: int = LOCAL_STEPS) -> Weights:
     """Return what a hospital sends: its weights after `steps` full-batch gradient steps, minus `model`."""
     local = model
     for _ in range(steps):

@@ -174,9 +174,7 @@ class Screen:
             f"{params.opened_honest} honest hospitals",
         )
         facts.add_row("engine", f"{info['backend']}, {info['isa']}")
-        self._say(
-            f"\n[bold]{len(demo.names)} hospitals train one model and show nobody their updates[/bold]\n"
-        )
+        self._say(f"\n[bold]{len(demo.names)} hospitals train one model and show nobody their updates[/bold]\n")
         self._console.print(facts)
         self._console.print()
         if self._grid and demo.dropout:
@@ -205,10 +203,7 @@ class Screen:
             marks = " ".join(self._mark(done.lost.get(name)) for name in self._demo.names) + "   "
         where = ", ".join(f"{self._short[name]} {PLACES[phase]}" for name, phase in sorted(done.lost.items()))
         differ = "" if done.sums_equal else "  [bold red]integer sums differ[/bold red]"
-        return (
-            f"round {done.number:>3}   {marks}sum of {len(done.contributors)}   "
-            f"lost: {where or 'nobody'}{differ}"
-        )
+        return f"round {done.number:>3}   {marks}sum of {len(done.contributors)}   lost: {where or 'nobody'}{differ}"
 
     def outcome(self, results: Mapping[str, Any]) -> None:
         """Show the models side by side, then what protection cost."""
@@ -226,9 +221,7 @@ class Screen:
         gaps = [f"{m['largest_weight_difference']:.2g}" for m in models]
         table.add_row("largest weight difference\nfrom secure", gaps[0], gaps[1], "", gaps[3])
         equal = results["equal_integer_sums"]
-        verdict = (
-            f"yes ({count} of {count})" if equal else f"NO ({results['rounds_with_equal_sums']} of {count})"
-        )
+        verdict = f"yes ({count} of {count})" if equal else f"NO ({results['rounds_with_equal_sums']} of {count})"
         table.add_row("equal integer sums", "", verdict, "", "", style="bold green" if equal else "bold red")
         self._console.print()
         self._console.print(table)
@@ -270,9 +263,7 @@ class Screen:
             f"Guessing the average patient, knowing nothing, errs by {floor:.2g}. The aggregate mixes\n"
             f"this patient with {leak.hidden_among - 1} others.\n"
         )
-        table = _table(
-            "Are the bytes uniform? A sanity check, not a proof", "bytes", "chi-square (255 df)", "p"
-        )
+        table = _table("Are the bytes uniform? A sanity check, not a proof", "bytes", "chi-square (255 df)", "p")
         for label, result in (("encoded, not masked", leak.bare_bytes), ("masked", leak.masked_bytes)):
             table.add_row(
                 label,

@@ -97,9 +97,7 @@ def schedule(names: tuple[str, ...], rounds: int, dropout: int, seed: int) -> li
     plan = []
     for i in range(rounds):
         chosen = sorted(rng.choice(names, size=dropout, replace=False).tolist())
-        plan.append(
-            {name: phases[(i + j * (1 + i // len(phases))) % len(phases)] for j, name in enumerate(chosen)}
-        )
+        plan.append({name: phases[(i + j * (1 + i // len(phases))) % len(phases)] for j, name in enumerate(chosen)})
     return plan
 
 
@@ -146,9 +144,7 @@ class Demo:
             mean, sums = self._rounded(i, self._updates(self.plain), here, keep=True)
             self.plain = net.add(self.plain, mean)
             self.exact = net.add(self.exact, self._average(self._updates(self.exact), here))
-            self.complete = net.add(
-                self.complete, self._rounded(i, self._updates(self.complete), self.names)[0]
-            )
+            self.complete = net.add(self.complete, self._rounded(i, self._updates(self.complete), self.names)[0])
             self.secure = net.add(self.secure, aggregate.mean)
             done = Round(
                 number=i,
@@ -166,9 +162,7 @@ class Demo:
         return lambda name: (updates[name], self.weights[name])
 
     def _updates(self, model: Weights) -> dict[str, Weights]:
-        return {
-            hospital.name: net.train(model, hospital.x, hospital.y) for hospital in self.patients.hospitals
-        }
+        return {hospital.name: net.train(model, hospital.x, hospital.y) for hospital in self.patients.hospitals}
 
     def _average(self, updates: Mapping[str, Weights], names: tuple[str, ...]) -> Weights:
         """Plain FedAvg in float64: what everybody's update would weigh without encoding or engine."""

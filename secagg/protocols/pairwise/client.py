@@ -1,9 +1,9 @@
 """The client of the pairwise protocol: frames in, frames out, one answer a phase.
 
-Theory of operation. A `ClientBatch` holds the secrets of one setup; a `ClientRound` the view of the round in progress. Every handler first
-checks everything and computes its reply, and only then changes state, so that a refused frame leaves nothing behind. A request
-is remembered by its digest: the identical request gets the identical reply, a different one is equivocation. Secrets of a
-round are forgotten when it is answered or a later round begins.
+Theory of operation. A `ClientBatch` holds the secrets of one setup; a `ClientRound` the view of the round in progress.
+Every handler first checks everything and computes its reply, and only then changes state, so that a refused frame leaves
+nothing behind. A request is remembered by its digest: the identical request gets the identical reply, a different one is
+equivocation. Secrets of a round are forgotten when it is answered or a later round begins.
 """
 
 from __future__ import annotations
@@ -11,7 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from secagg.errors import AbortError, AuthenticationError, EquivocationError, InputError, PeerError, StateError
+from secagg.errors import (
+    AbortError,
+    AuthenticationError,
+    EquivocationError,
+    InputError,
+    PeerError,
+    StateError,
+)
 from secagg.hazmat import aead
 from secagg.hazmat.agreement import KeyPair
 from secagg.hazmat.kdf import hkdf
@@ -52,7 +59,12 @@ class PairwiseClient:
     """One client's state across the setups and rounds of a session."""
 
     def __init__(
-        self, params: Params, me: str, identity: Identity, roster: Roster, entropy: Callable[[int], bytes],
+        self,
+        params: Params,
+        me: str,
+        identity: Identity,
+        roster: Roster,
+        entropy: Callable[[int], bytes],
         session: bytes | None = None,
     ) -> None:
         self._params = params
@@ -215,7 +227,12 @@ class PairwiseClient:
             shared = batch.channel.agree(setup.advertisements[rank].channel_key)
             try:
                 holding = dealing.open_holding(
-                    shared, setup.setup_hash, setup.ids[rank], self._me, delivery.sealed[i * size : (i + 1) * size], setup.rounds
+                    shared,
+                    setup.setup_hash,
+                    setup.ids[rank],
+                    self._me,
+                    delivery.sealed[i * size : (i + 1) * size],
+                    setup.rounds,
                 )
             except AuthenticationError:
                 complaints.append(rank)
@@ -269,9 +286,13 @@ class PairwiseClient:
         if setup.ranks[self._me] not in body.participants:
             raise PeerError("an update is asked of us but we are no participant", peer="server", phase="masked")
         self._accept_delivery(batch, checked)
-        self._begin(batch, setup, body.round_id, body.participants, RoundState.IDLE).machine.fire(ClientEvent.MASKED_REQUEST)
+        self._begin(batch, setup, body.round_id, body.participants, RoundState.IDLE).machine.fire(
+            ClientEvent.MASKED_REQUEST
+        )
 
-    def _begin(self, batch: ClientBatch, setup: Setup, round_id: int, participants: list[int], state: RoundState) -> ClientRound:
+    def _begin(
+        self, batch: ClientBatch, setup: Setup, round_id: int, participants: list[int], state: RoundState
+    ) -> ClientRound:
         batch.erase_before(round_id)
         self._floor = round_id
         view = participants_digest(setup.setup_hash, round_id, setup.names(participants))
@@ -296,7 +317,11 @@ class PairwiseClient:
             raise StateError("the secrets of this round were erased")
         me = setup.ranks[self._me]
         edges = graph.mask_graph(
-            setup.setup_hash, round_id, current.participants_hash, current.participants, self._params.neighbours
+            setup.setup_hash,
+            round_id,
+            current.participants_hash,
+            current.participants,
+            self._params.neighbours,
         )[me]
         keys, signs = [seed], [1]
         for rank in edges:
@@ -372,8 +397,13 @@ class PairwiseClient:
             raise AuthenticationError("our own header was substituted", peer="server", phase="unmask")
 
     def _end_dead(
-        self, batch: ClientBatch, setup: Setup, body: UnmaskRequest,
-        checked: tuple[list[int], dict[int, dealing.Holding], list[int]] | None, *, fresh: bool,
+        self,
+        batch: ClientBatch,
+        setup: Setup,
+        body: UnmaskRequest,
+        checked: tuple[list[int], dict[int, dealing.Holding], list[int]] | None,
+        *,
+        fresh: bool,
     ) -> None:
         """End a round whose request says that we dropped out: answer nothing, forget its secrets."""
         self._accept_delivery(batch, checked)
@@ -391,12 +421,14 @@ class PairwiseClient:
             raise PeerError("more survivors than participants", peer="server", phase="unmask")
         survivors, context = unmasking.read_headers(setup, members, body, self._roster, self._params)
         current = self._round
-        if current is not None and current.round_id == body.round_id and current.body is not None:
-            if setup.ranks[self._me] in survivors and current.body.context_hash != context:
-                raise AuthenticationError("survivors trained on another model than ours", peer="server", phase="unmask")
+        ours = current.body if current is not None and current.round_id == body.round_id else None
+        if ours is not None and setup.ranks[self._me] in survivors and ours.context_hash != context:
+            raise AuthenticationError("survivors trained on another model than ours", peer="server", phase="unmask")
         return survivors, context
 
-    def _answer(self, batch: ClientBatch, setup: Setup, current: ClientRound, survivors: list[int], context: bytes) -> bytes:
+    def _answer(
+        self, batch: ClientBatch, setup: Setup, current: ClientRound, survivors: list[int], context: bytes
+    ) -> bytes:
         round_id, me = current.round_id, setup.ranks[self._me]
         offset = round_id - setup.first_round
         holdings = dict(batch.holdings)
@@ -405,6 +437,8 @@ class PairwiseClient:
         answer = unmasking.make_answer(holdings, offset, survivors, current.participants)
         account = unmasking.account(setup, round_id, batch.members, current.participants_hash, survivors, context)
         server_secret = batch.channel.agree(setup.request.server_key)
-        sealed = aead.seal(unmasking.answer_key(server_secret, setup, self._me, round_id), answer, account, self._entropy)
+        sealed = aead.seal(
+            unmasking.answer_key(server_secret, setup, self._me, round_id), answer, account, self._entropy
+        )
         body = Unmask(round_id, account, self._identity.sign(account), sealed, batch.complaints)
         return seal_envelope(Kind.UNMASK, setup.session, self._me, body, self._identity.sign)

@@ -131,7 +131,11 @@ def check_opening(root: bytes, index: int, share: bytes, opening: bytes) -> bool
 
 
 def deal(
-    seeds: Sequence[bytes], keys: Sequence[bytes], threshold: int, me: int, neighbours: Sequence[int],
+    seeds: Sequence[bytes],
+    keys: Sequence[bytes],
+    threshold: int,
+    me: int,
+    neighbours: Sequence[int],
     entropy: Callable[[int], bytes],
 ) -> dict[int, bytes]:
     """Return each holder's plaintext, by rank.
@@ -154,7 +158,11 @@ def deal(
     for seed, key in zip(seeds, keys, strict=True):
         seed_shares = dict(zip(own, shamir.split(seed, threshold, [r + 1 for r in own], entropy), strict=True))
         key_shares = dict(
-            zip(neighbours, shamir.split(key, min(threshold, len(neighbours)), [r + 1 for r in neighbours], entropy), strict=True)
+            zip(
+                neighbours,
+                shamir.split(key, min(threshold, len(neighbours)), [r + 1 for r in neighbours], entropy),
+                strict=True,
+            )
         )
         for rank in own:
             plain[rank] += [seed_shares[rank], key_shares.get(rank, bytes(KEY_SHARE_BYTES))]
@@ -166,7 +174,12 @@ def _sealing_key(shared: bytes, setup_hash: bytes, sender: str, recipient: str) 
 
 
 def seal_holding(
-    shared: bytes, setup_hash: bytes, sender: str, recipient: str, plaintext: bytes, entropy: Callable[[int], bytes]
+    shared: bytes,
+    setup_hash: bytes,
+    sender: str,
+    recipient: str,
+    plaintext: bytes,
+    entropy: Callable[[int], bytes],
 ) -> bytes:
     """Return a holding sealed for its holder under a key of its own direction."""
     return aead.seal(_sealing_key(shared, setup_hash, sender, recipient), plaintext, setup_hash, entropy)

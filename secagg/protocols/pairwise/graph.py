@@ -36,7 +36,9 @@ def share_graph(setup_hash: bytes, cohort: int, degree: int) -> list[list[int]]:
     return neighbours(digest("share-graph", setup_hash)[:16], cohort, degree)
 
 
-def mask_graph(setup_hash: bytes, round_id: int, participants_hash: bytes, ranks: list[int], degree: int) -> dict[int, list[int]]:
+def mask_graph(
+    setup_hash: bytes, round_id: int, participants_hash: bytes, ranks: list[int], degree: int
+) -> dict[int, list[int]]:
     """Return who masks with whom, over the ranks of a round's participants."""
     seed = digest("mask-graph", setup_hash, u64(round_id), participants_hash)[:16]
     edges = neighbours(seed, len(ranks), degree)

@@ -40,7 +40,9 @@ class Intake:
         """Refuse a frame that names another sender than the carrier does."""
         _, outer = decode_frame(frame, max_bytes=self._state.params.max_frame_bytes)
         if outer.sender != sender:
-            raise AuthenticationError("the carrier names another sender than the frame", peer=sender, phase=self._state.phase)
+            raise AuthenticationError(
+                "the carrier names another sender than the frame", peer=sender, phase=self._state.phase
+            )
 
     def receive(self, frame: bytes) -> str:
         """Take one client frame and return its authenticated sender; state changes only if all of it holds."""
@@ -141,8 +143,9 @@ class Intake:
         if sender in current.headers:
             self._state.twice(sender, current.headers[sender][0] == frame)
             return
-        members_hash = setup.members_hash(batch.members)
-        unmasking.check_header(body, setup, members_hash, current.round_id, current.participants_hash, self._state.params)
+        unmasking.check_header(
+            body, setup, batch.members_hash, current.round_id, current.participants_hash, self._state.params
+        )
         self._note_complaints(sender, body.complaints)
         current.headers[sender] = (frame, body)
         self._try_complete(sender)
@@ -166,14 +169,16 @@ class Intake:
             return
         ordered = (tags[segment, index] for segment, row in enumerate(sizes) for index in range(len(row)))
         body = header[1]
-        try:
-            if upload_tag(ordered) != body.tag:
-                raise AuthenticationError("upload does not match its signed header")
-            self._state.bulk.fold(sender, body.context_hash)
-        except (AuthenticationError, InputError) as error:
+        reason = "" if upload_tag(ordered) == body.tag else "it does not match its signed header"
+        if not reason:
+            try:
+                self._state.bulk.fold(sender, body.context_hash)
+            except InputError as error:
+                reason = str(error)
+        if reason:
             current.excluded.add(sender)
             self._state.bulk.discard(sender)
-            raise AuthenticationError(f"upload refused: {error}", peer=sender, phase="masked") from None
+            raise AuthenticationError(f"upload refused: {reason}", peer=sender, phase="masked")
         current.complete[sender] = body.context_hash
 
     def _take_answer(self, sender: str, frame: bytes, body: Unmask) -> None:

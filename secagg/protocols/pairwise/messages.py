@@ -20,8 +20,8 @@ __all__ = [
     "SEALED_OVERHEAD",
     "Advertisement",
     "Answer",
-    "Delivery",
     "Dealing",
+    "Delivery",
     "KeysRequest",
     "Kind",
     "MaskedHeader",
@@ -212,7 +212,13 @@ def upload_tag(chunk_tags: Iterable[bytes]) -> bytes:
 
 
 def account_digest(
-    session: bytes, round_id: int, setup_hash: bytes, members: bytes, participants: bytes, survivors: bytes, context: bytes
+    session: bytes,
+    round_id: int,
+    setup_hash: bytes,
+    members: bytes,
+    participants: bytes,
+    survivors: bytes,
+    context: bytes,
 ) -> bytes:
     """Return the account of a round that every answering client signs for the receipt."""
     return transcript.digest("account", session, u64(round_id), setup_hash, members, participants, survivors, context)

@@ -75,12 +75,16 @@ class Opener:
 
     def seeds(self, survivors: Sequence[int]) -> list[bytes]:
         """Return the self-mask seeds of the survivors."""
-        shares = {target: {h: a.seeds[target] for h, a in self.answers.items() if target in a.seeds} for target in survivors}
+        shares = {
+            target: {h: a.seeds[target] for h, a in self.answers.items() if target in a.seeds} for target in survivors
+        }
         return self._rebuild(shares, dealing.SEED_BYTES, self.threshold, self._leaf, self._seed_fits)
 
     def mask_keys(self, dropouts: Sequence[int]) -> list[KeyPair]:
         """Return the mask key pairs of the participating dropouts."""
-        shares = {target: {h: a.keys[target] for h, a in self.answers.items() if target in a.keys} for target in dropouts}
+        shares = {
+            target: {h: a.keys[target] for h, a in self.answers.items() if target in a.keys} for target in dropouts
+        }
         # A key has one holder fewer than a seed: its owner holds no share of it.
         needed = min(self.threshold, min((len(self.setup.neighbours[d]) for d in dropouts), default=self.threshold))
         keys = self._rebuild(shares, _KEY_BYTES, needed, self._leaf + 1, self._key_fits)
@@ -94,7 +98,12 @@ class Opener:
         return KeyPair.from_private_bytes(secret).public_bytes == self.setup.mask_key(target, self.round_id)
 
     def _rebuild(
-        self, shares: dict[int, dict[int, bytes]], size: int, needed: int, leaf: int, fits: Callable[[int, bytes], bool]
+        self,
+        shares: dict[int, dict[int, bytes]],
+        size: int,
+        needed: int,
+        leaf: int,
+        fits: Callable[[int, bytes], bool],
     ) -> list[bytes]:
         groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
         for target, held in shares.items():
@@ -111,7 +120,13 @@ class Opener:
         return [found[target] for target in shares]
 
     def _rebuild_against_liars(
-        self, target: int, held: dict[int, bytes], size: int, needed: int, leaf: int, fits: Callable[[int, bytes], bool]
+        self,
+        target: int,
+        held: dict[int, bytes],
+        size: int,
+        needed: int,
+        leaf: int,
+        fits: Callable[[int, bytes], bool],
     ) -> bytes:
         dealer = self.setup.ids[target]
         honest: dict[int, bytes] = {}
@@ -123,10 +138,14 @@ class Opener:
             else:
                 self.blamed[self.setup.ids[holder]] = f"sent a wrong share of {dealer!r}"
         if len(honest) < needed:
-            raise ThresholdError(f"right shares of {dealer!r} (wrong ones from {sorted(self.blamed)})", needed, len(honest))
+            raise ThresholdError(
+                f"right shares of {dealer!r} (wrong ones from {sorted(self.blamed)})", needed, len(honest)
+            )
         holders = sorted(honest)
         spare = holders[needed:]
-        subsets = [holders[:needed]] + [[*holders[:i], *holders[i + 1 : needed], other] for other in spare for i in range(needed)]
+        subsets = [holders[:needed]] + [
+            [*holders[:i], *holders[i + 1 : needed], other] for other in spare for i in range(needed)
+        ]
         for attempt, subset in enumerate(subsets[: 4 * needed]):
             (secret,) = combine(tuple(sorted(subset)), [honest], size)
             if secret is not None and fits(target, secret):

@@ -45,8 +45,13 @@ class PairwiseServer:
     """The server's state across the setups and rounds of a session."""
 
     def __init__(
-        self, params: Params, identity: Identity, roster: Roster, bulk: Callable[[], Bulk],
-        entropy: Callable[[int], bytes], session: bytes | None = None,
+        self,
+        params: Params,
+        identity: Identity,
+        roster: Roster,
+        bulk: Callable[[], Bulk],
+        entropy: Callable[[int], bytes],
+        session: bytes | None = None,
     ) -> None:
         self._params = params
         self._identity = identity
@@ -117,7 +122,11 @@ class PairwiseServer:
         if round_id <= self._floor:
             raise InputError(f"round ids strictly increase; the last one used is {self._floor}")
         batch = self._state.batch
-        crew = self._known(cohort, "cohort") if cohort is not None else (batch.cohort if batch else self._known(None, "cohort"))
+        crew = (
+            self._known(cohort, "cohort")
+            if cohort is not None
+            else (batch.cohort if batch else self._known(None, "cohort"))
+        )
         wanted = self._known(participants, "participants") if participants is not None else crew
         if not set(wanted) <= set(crew):
             raise InputError("participants must belong to the cohort")
@@ -126,7 +135,9 @@ class PairwiseServer:
                 f"{len(wanted)} participants; these Params allow {self._params.min_clients} to {self._params.max_participants}"
             )
         if not self._params.min_cohort <= len(crew) <= self._params.clients:
-            raise InputError(f"a cohort of {len(crew)}; these Params allow {self._params.min_cohort} to {self._params.clients}")
+            raise InputError(
+                f"a cohort of {len(crew)}; these Params allow {self._params.min_cohort} to {self._params.clients}"
+            )
         fresh = batch is None or batch.setup is None or not batch.setup.covers(round_id) or batch.cohort != crew
         if not fresh and batch is not None and batch.setup is not None:
             members = set(batch.setup.names(batch.members))
@@ -231,7 +242,7 @@ class PairwiseServer:
         members = [rank for rank, name in enumerate(setup.ids) if name in batch.dealings]
         if len(members) < self._params.min_cohort:
             raise ThresholdError("clients that dealt shares", self._params.min_cohort, len(members))
-        batch.members = members
+        batch.members, batch.members_hash = members, setup.members_hash(members)
         self._machine.fire(ServerEvent.CLOSE)
         self._ask_masked()
 
@@ -247,7 +258,8 @@ class PairwiseServer:
             setup.setup_hash, current.round_id, setup.names(current.participants)
         )
         self._send_each(
-            Kind.MASKED_REQUEST, current.participants,
+            Kind.MASKED_REQUEST,
+            current.participants,
             lambda delivery: MaskedRequest(current.round_id, setup.setup_hash, current.participants, delivery),
         )
 
@@ -277,15 +289,19 @@ class PairwiseServer:
             raise AbortError("two equally large groups of clients trained on different models")
         current.context, current.survivors = largest[0]
         current.account = unmasking.account(
-            setup, current.round_id, batch.members, current.participants_hash, current.survivors, current.context
+            setup,
+            current.round_id,
+            batch.members,
+            current.participants_hash,
+            current.survivors,
+            current.context,
         )
         headers = [current.headers[setup.ids[rank]][0] for rank in current.survivors]
         self._machine.fire(ServerEvent.CLOSE)
         self._send_each(
-            Kind.UNMASK_REQUEST, self._state.asked(),
-            lambda delivery: UnmaskRequest(
-                current.round_id, setup.setup_hash, current.participants, headers, delivery
-            ),
+            Kind.UNMASK_REQUEST,
+            self._state.asked(),
+            lambda delivery: UnmaskRequest(current.round_id, setup.setup_hash, current.participants, headers, delivery),
         )
 
     # -- unmask ---------------------------------------------------------------------------------------------------
@@ -311,7 +327,11 @@ class PairwiseServer:
             raise
         signs = [-1] * len(keys)
         edges = graph.mask_graph(
-            setup.setup_hash, current.round_id, current.participants_hash, current.participants, self._params.neighbours
+            setup.setup_hash,
+            current.round_id,
+            current.participants_hash,
+            current.participants,
+            self._params.neighbours,
         )
         alive = set(current.survivors)
         for dropout, pair in zip(dropouts, pairs, strict=True):

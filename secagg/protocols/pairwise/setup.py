@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from secagg.errors import AuthenticationError, PeerError
@@ -70,7 +71,7 @@ class Setup:
     def check_ranks(self, ranks: Sequence[int], within: Sequence[int] | None, peer: str) -> None:
         """Refuse a list of ranks that is not strictly increasing or names somebody outside `within`."""
         allowed = set(range(len(self.ids)) if within is None else within)
-        if any(b <= a for a, b in zip(ranks, ranks[1:], strict=False)) or not allowed.issuperset(ranks):
+        if any(b <= a for a, b in pairwise(ranks)) or not allowed.issuperset(ranks):
             raise PeerError("unknown, repeated or unsorted client in a list", peer=peer)
 
 
@@ -90,7 +91,11 @@ def check_advertisement(body: Advertisement, request: KeysRequest, peer: str) ->
     """Refuse an advertisement that does not answer exactly this request."""
     if body.params_hash != request.params_hash:
         raise AuthenticationError("advertisement made under other Params", peer=peer, phase="keys")
-    if (body.first_round, body.rounds, body.server_key) != (request.first_round, request.rounds, request.server_key):
+    if (body.first_round, body.rounds, body.server_key) != (
+        request.first_round,
+        request.rounds,
+        request.server_key,
+    ):
         raise AuthenticationError("advertisement answers another request", peer=peer, phase="keys")
     if len(body.channel_key) != KEY_BYTES or len(body.mask_keys) != KEY_BYTES * request.rounds:
         raise PeerError("advertisement has keys of another length", peer=peer, phase="keys")
@@ -137,6 +142,11 @@ def read_advertisements(
         bodies.append(body)
     setup_hash = setup_digest(encode_body(request), session, frames)
     return Setup(
-        session, request, tuple(ids), tuple(bodies), setup_hash,
-        graph.share_graph(setup_hash, len(ids), params.neighbours), {name: rank for rank, name in enumerate(ids)},
+        session,
+        request,
+        tuple(ids),
+        tuple(bodies),
+        setup_hash,
+        graph.share_graph(setup_hash, len(ids), params.neighbours),
+        {name: rank for rank, name in enumerate(ids)},
     )

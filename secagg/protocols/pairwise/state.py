@@ -50,6 +50,7 @@ class Batch:
     setup: Setup | None = None
     dealings: dict[str, tuple[bytes, Dealing]] = field(default_factory=dict)
     members: list[int] = field(default_factory=list)
+    members_hash: bytes = b""
     acknowledged: set[int] = field(default_factory=set)
     complaints: dict[int, tuple[int, ...]] = field(default_factory=dict)
 

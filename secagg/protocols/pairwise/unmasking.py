@@ -70,7 +70,12 @@ def answer_key(server_secret: bytes, setup: Setup, client: str, round_id: int) -
 
 
 def account(
-    setup: Setup, round_id: int, members: Sequence[int], participants_hash: bytes, survivors: Sequence[int], context: bytes
+    setup: Setup,
+    round_id: int,
+    members: Sequence[int],
+    participants_hash: bytes,
+    survivors: Sequence[int],
+    context: bytes,
 ) -> bytes:
     """Return the digest of who was asked, who survived and on which model."""
     return account_digest(
@@ -79,7 +84,14 @@ def account(
     )  # fmt: skip
 
 
-def check_header(body: MaskedHeader, setup: Setup, members_hash: bytes, round_id: int, participants_hash: bytes, params: Params) -> None:
+def check_header(
+    body: MaskedHeader,
+    setup: Setup,
+    members_hash: bytes,
+    round_id: int,
+    participants_hash: bytes,
+    params: Params,
+) -> None:
     """Refuse an upload header that is bound to anything else than this round as we know it."""
     if body.round_id != round_id:
         raise PeerError("header of another round", phase="masked")

@@ -72,7 +72,12 @@ class Upload:
     """
 
     def __init__(
-        self, keys: list[bytes], signs: list[int], rounding_key: bytes, mac_key: bytes, frame: Callable[..., Chunk],
+        self,
+        keys: list[bytes],
+        signs: list[int],
+        rounding_key: bytes,
+        mac_key: bytes,
+        frame: Callable[..., Chunk],
         finish: Callable[[bytes], bytes],
     ) -> None:
         self.keys = keys
