@@ -84,6 +84,6 @@ $(STAMP): $(LIST) $(SOURCES)
 	rm -rf build dist
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 	$(BIN)/python -m pip install --quiet --no-deps --force-reinstall dist/secagg-*.whl
-	$(BIN)/python -m pip install --quiet "secagg[$(EXTRAS)] @ file://$(CURDIR)/$$(ls dist/secagg-*.whl)"
+	$(BIN)/python -m pip install --quiet "$$(ls dist/secagg-*.whl)[$(EXTRAS)]"
 	$(BIN)/python -P -c 'import secagg; print("installed secagg:", secagg.build_info())'
 	touch $@

@@ -237,7 +237,8 @@ class Params:
             if risk > SECURITY_LOG2:
                 raise ParameterError(
                     f"neighbours={k}, threshold={t}: in a cohort of {cohort}, less than the whole "
-                    f"sum is exposed with probability 2^{risk:.1f}, over 2^{SECURITY_LOG2:.0f}; raise neighbours or min_clients, or use the full graph"
+                    f"sum is exposed with probability 2^{risk:.1f}, over 2^{SECURITY_LOG2:.0f}; raise "
+                    "neighbours or min_clients, or use the full graph"
                 )
             failure = bounds.sparse_correctness_log2(cohort, k, t, asked - m)
             if failure > CORRECTNESS_LOG2:

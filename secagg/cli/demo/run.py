@@ -182,7 +182,7 @@ class Demo:
             key = rounding_key(self._rounding, name, round_id)
             encoded = plan.encode(updates[name], self.weights[name], None, key)
             for total, vector in zip(sums, encoded.vectors, strict=True):
-                total += vector.astype(np.uint64)
+                np.add(total, vector, out=total)
             if keep:
                 self.bare.append(pack(encoded.vectors[MODEL_SEGMENT], plan.segments[MODEL_SEGMENT].w))
         decoded = plan.decode(sums)
