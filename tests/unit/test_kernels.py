@@ -93,29 +93,36 @@ def test_encode_in_ranges_equals_the_whole(kernels):
     assert np.array_equal(whole, parts)
 
 
-def test_encode_rounds_every_operation(kernels):
-    """Fusing (v + clip) * scale with the next operation would give other codes for these very values."""
+def fused(a, b, c):
+    """a * b + c rounded once, as a fused multiply-add would."""
+    return float(Fraction(float(a)) * Fraction(float(b)) + Fraction(float(c)))
+
+
+def test_stochastic_rounding_rounds_every_operation(kernels):
+    """Fusing (v + clip) * scale with the subtraction of its floor would give other codes for some of these."""
     clip, bits, n = 0.3, 32, 2000
-    levels = float(2**bits - 1)
-    scale = levels / (2 * clip)
+    scale = float(2**bits - 1) / (2 * clip)
     words = rounding_words(5, 0, n)
-    codes = np.random.default_rng(2).integers(2**30, 2**32 - 2, n).astype(np.float64)
-    for stochastic, fraction in ((False, np.full(n, 0.5)), (True, words.astype(np.float64) / 2.0**32)):
-        x = (codes + fraction) / scale - clip
-        x = x[np.abs(x) < clip]
-        assert len(x) == n
+    codes = np.random.default_rng(2).integers(2**30, 2**32 - 2, n)
+    x = (codes + words / 2.0**32) / scale - clip
+    s = (x + clip) * scale
+    low = np.floor(s)
+    up = words < ((s - low) * 2.0**32).astype(np.uint64)
+    up_fused = [int(words[i]) < int(fused(x[i] + clip, scale, -low[i]) * 2**32) for i in range(n)]
+    assert np.count_nonzero(up != up_fused) > 10
+    check_encode(kernels, x, clip, bits, np.uint64, stochastic=True)
+
+
+def test_nearest_rounding_rounds_every_operation(kernels):
+    """Fusing (v + clip) * scale with the addition of one half would give other codes for some of these."""
+    differ = 0
+    for clip in np.random.default_rng(0).uniform(0.1, 10.0, 100).tolist():
+        scale = 1.0 / (2 * clip)
+        x = np.arange(-8, 9) * np.spacing(clip) / 2
         s = (x + clip) * scale
-        fused = 0
-        for i in range(n):
-            exact = Fraction(float(x[i] + clip)) * Fraction(scale)
-            if stochastic:
-                low = int(s[i])
-                separate = int(words[i]) < int((Fraction(float(s[i])) - low) * 2**32)
-                fused += separate != (int(words[i]) < int((exact - low) * 2**32))
-            else:
-                fused += int(Fraction(float(s[i])) + Fraction(1, 2)) != int(exact + Fraction(1, 2))
-        assert fused > 10
-        check_encode(kernels, x, clip, bits, np.uint64, stochastic)
+        differ += sum(int(s[i] + 0.5) != int(fused(x[i] + clip, scale, 0.5)) for i in range(len(x)))
+        check_encode(kernels, x, clip, 1, np.uint16, stochastic=False)
+    assert differ > 10
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -76,9 +76,7 @@ def imported(path: Path) -> set[str]:
 
 
 def test_only_the_kernels_load_the_c_module():
-    users = {
-        path.relative_to(PACKAGE).parts[0] for path in PACKAGE.rglob("*.py") if "secagg._native" in imported(path)
-    }
+    users = {path.relative_to(PACKAGE).parts[0] for path in PACKAGE.rglob("*.py") if "secagg._native" in imported(path)}
     assert users == {"_kernels"}
 
 
