@@ -20,9 +20,11 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 SOURCES := pyproject.toml setup.py MANIFEST.in build_ffi.py README.md LICENSE secagg/py.typed \
 	$(sort $(shell find secagg native -name '*.py' -o -name '*.c' -o -name '*.h'))
 
-# -P keeps the working directory, and with it secagg/, off sys.path: what is tested is the installed wheel.
-PYTEST := SECAGG_TEST_INSTALLED=1 $(BIN)/python -P -m pytest
-COVER := SECAGG_TEST_INSTALLED=1 $(BIN)/python -P -m coverage run
+# The working directory, and with it secagg/, stays off sys.path, also in the processes that tests start: what is tested is
+# the installed wheel, and the tests check that.
+INSTALLED := PYTHONSAFEPATH=1 SECAGG_TEST_INSTALLED=1
+PYTEST := $(INSTALLED) $(BIN)/python -m pytest
+COVER := $(INSTALLED) $(BIN)/python -m coverage run
 # The bodies of the compiled fallback, as plain Python so that coverage sees them: a small run, for they are slow.
 WITHOUT_JIT := SECAGG_FORCE_ISA=fallback NUMBA_DISABLE_JIT=1
 WITHOUT_JIT_TESTS := $(sort $(wildcard tests/unit/test_kernels*.py tests/unit/test_hazmat_*.py))

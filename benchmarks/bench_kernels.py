@@ -37,6 +37,8 @@ def with_cryptography(
 
 @pytest.mark.parametrize("w", [16, 23, 32, 64])
 def test_mask_apply(w: int, paired: Paired) -> None:
+    """Masks of many keys in one pass, against the keystream of each key and an addition."""
+    """One pass over the vector for all keys, against one pass for each."""
     rng = np.random.default_rng(w)
     lane = lane_dtype(w)
     keys = rng.integers(0, 256, (KEYS, 16), dtype=np.uint8)

@@ -196,5 +196,5 @@ def test_the_schedule_rotates_through_all_phases() -> None:
 
 def test_importing_the_cli_loads_nothing_heavy() -> None:
     code = "import sys, secagg.cli; print({'sklearn', 'scipy', 'numba', 'secagg.cli.demo'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

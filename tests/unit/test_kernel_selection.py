@@ -23,7 +23,7 @@ def run(code, force=None, prelude=""):
     if force is not None:
         env["SECAGG_FORCE_ISA"] = force
     return subprocess.run(
-        [sys.executable, "-c", f"import json, sys\n{prelude}\n{code}"],
+        [sys.executable, "-P", "-c", f"import json, sys\n{prelude}\n{code}"],
         env=env,
         capture_output=True,
         text=True,
