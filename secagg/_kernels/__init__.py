@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable
-from importlib import metadata
 from types import ModuleType
 from typing import Any, cast
 
@@ -124,6 +123,8 @@ def build_info() -> dict[str, Any]:
         name that can be forced, best first), ``compiler`` (str, None for the fallback), ``version`` (of the
         package, None when it runs uninstalled).
     """
+    from importlib import metadata  # slow to import, and asked for only here
+
     native = _native if _isa != FALLBACK else None
     try:
         version: str | None = metadata.version("secagg")

@@ -6,8 +6,6 @@ label keeps digests of different uses apart.
 
 from __future__ import annotations
 
-from Crypto.Hash import TupleHash256
-
 from secagg.errors import InputError
 
 __all__ = ["DIGEST_BYTES", "digest", "u32", "u64"]
@@ -50,6 +48,9 @@ def digest(label: str, *fields: bytes) -> bytes:
     for field in fields:
         if not isinstance(field, bytes):
             raise InputError(f"a transcript field must be bytes, got {type(field).__name__}")
+    # At first use: pycryptodome's loader parses C declarations, a third of the whole package's import time.
+    from Crypto.Hash import TupleHash256
+
     return TupleHash256.new(digest_bytes=DIGEST_BYTES, custom=_PREFIX + label.encode()).update(*fields).digest()
 
 

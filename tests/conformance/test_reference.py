@@ -2,10 +2,13 @@
 
 import hashlib
 import random
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+import secagg
 from reference import dealing as ref_dealing
 from reference import encoding as ref_encoding
 from reference import field as ref_field
@@ -14,7 +17,6 @@ from reference import hashes as ref_hashes
 from reference import msgpack as ref_msgpack
 from reference import stream as ref_stream
 from reference.party import Client, Settings, Setup, apply, open_sum
-
 from secagg import FixedPoint, Integer, Layout, Params, _kernels
 from secagg.hazmat import kdf, prg, shamir, transcript
 from secagg.protocols.machine import diagram
@@ -89,7 +91,7 @@ def test_permutation_and_graphs(rng):
         order = prg.permutation(key, size)
         assert order == ref_stream.permutation(key, size)
         for degree in {2, 4, 6, 14, size - 1, size + 3}:
-            if degree % 2 and degree < size - 1 or degree < 1:
+            if (degree % 2 and degree < size - 1) or degree < 1:
                 continue
             made = graph.neighbours(key, size, degree)
             assert [sorted(row) for row in ref_stream.graph(key, size, degree)] == made
@@ -164,9 +166,13 @@ def test_params_and_roster_hash():
 
 
 def test_spec_draws_the_tables_and_names_every_label():
-    text = SPEC.read_text()
+    text = SPEC.read_text(encoding="utf-8")
     for table in (transitions.SERVER, transitions.CLIENT_SETUP, transitions.CLIENT_ROUND):
         assert diagram(table) in text
+    sources = [path.read_text(encoding="utf-8") for path in Path(secagg.__file__).parent.rglob("*.py")]
+    labels = {label for source in sources for label in re.findall(r'(?:digest\(|hkdf\(\s*[\w.]+, )"([^"]+)"', source)}
+    assert labels >= {"frame", "setup", "account", "mask", "share", "rounding-seed"}
+    assert [label for label in labels if f"`{label}`" not in text] == []
 
 
 # -- whole rounds ---------------------------------------------------------------------------------------------------
@@ -244,7 +250,9 @@ def test_whole_round(shape, n):
     )
     ids = [f"c{i}" for i in range(n)]
     network = Wiretap.known(params, ids)
-    refs = {name: Client(settings, name, network.clients[name]._core._identity.to_bytes(), Entropy(name)) for name in ids}
+    refs = {
+        name: Client(settings, name, network.clients[name]._core._identity.to_bytes(), Entropy(name)) for name in ids
+    }
     weights = {name: 2 + 3 * i for i, name in enumerate(ids)}
 
     def submit(client):

@@ -221,3 +221,9 @@ def test_unaligned_and_strided_arrays_are_right():
     expected = encoding.encode(x, weight=1, w=16, key=None, stream_id=1)[0]
     np.testing.assert_array_equal(encoding.encode(unaligned, weight=1, w=16, key=None, stream_id=1)[0], expected)
     np.testing.assert_array_equal(encoding.encode(x[::-2], weight=1, w=16, key=None, stream_id=1)[0], expected[::-2])
+
+
+def test_zero_lies_between_two_codes_and_nearest_sends_it_half_a_step_up():
+    encoding = FixedPoint(clip=1.0, bits=16, rounding="nearest")
+    lanes, _ = encoding.encode(np.zeros(1), weight=1, w=16, key=None, stream_id=1)
+    assert encoding.decode_sum(lanes.astype(np.uint64), 1)[0] == pytest.approx(encoding.step / 2)
