@@ -64,7 +64,7 @@ format: $(STAMP)  ## Rewrite the sources in the project's style
 	$(BIN)/ruff format .
 
 docs: $(STAMP)  ## Build the documentation into site/; a broken link is an error
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(STAMP)  ## Time the kernels against their peers
 	mkdir -p .benchmarks
