@@ -90,6 +90,5 @@ def _round(n: int, length: int, lost: int) -> None:  # noqa: PLR0915  # one scen
         print(f"  {phase:7} client {client:8.1f} ms   server {1e3 * parts['server']:8.1f} ms")
     up = float(np.median([sent[name] for name in alive]))
     total = 1e3 * float(np.median([spent[name] for name in alive]))
-    print(
-        f"  whole   client {total:8.1f} ms   server {1e3 * spent['server']:8.1f} ms   up {up:.0f} B = {up / 4 / length:.3f} of float32"
-    )
+    print(f"  whole   client {total:8.1f} ms   server {1e3 * spent['server']:8.1f} ms")
+    print(f"  sent by a client: {up:.0f} bytes = {up / 4 / length:.3f} of the float32 update")
