@@ -19,7 +19,7 @@ int sa_select(const char *name);
 const char *sa_compiler(void);
 
 /* acc[i] = (acc[i] + sum_k signs[k] * KS_k[start + i]) mod 2^w. keys: nkeys * 16 bytes. scratch: at least
- * sa_mask_scratch_bytes(nkeys), any alignment; it is all zero on return. */
+ * sa_mask_scratch_bytes(nkeys), any alignment; it is all zero when SA_OK is returned. */
 size_t sa_mask_scratch_bytes(size_t nkeys);
 int sa_mask_apply_u16(uint16_t *acc, size_t n, const uint8_t *keys, const int8_t *signs, size_t nkeys,
                       uint64_t stream_id, uint64_t start, unsigned w, uint8_t *scratch, size_t scratch_bytes);

@@ -11,7 +11,7 @@ import numpy as np
 from secagg.accumulator import Accumulator
 from secagg.aggregate import Aggregate
 from secagg.client import check_parties
-from secagg.errors import AbortError, AuthenticationError, ParameterError, StateError
+from secagg.errors import AbortError, InternalError, ParameterError, StateError
 from secagg.hazmat.transcript import digest
 from secagg.identity import Identity, Roster
 from secagg.params import Params
@@ -193,6 +193,12 @@ class Server:
             raise AbortError(
                 "the sum of weights is out of range: a client sent a weight over max_weight; nothing was released"
             )
+        if decoded.clipped > sum(segment.count for segment in plan.segments) * len(opening.survivors):
+            raise AbortError(
+                "the count of clipped values is out of range: a client garbled its upload; nothing was released"
+            )
+        if decoded.weight == 0:
+            raise AbortError("the contributors' weights sum to 0: there is no mean")
         if decoded.out_of_range:
             raise AbortError(
                 f"{decoded.out_of_range} sums are out of range: a client garbled its upload; nothing was released"
@@ -203,10 +209,8 @@ class Server:
             digest("result", packed), opening.participants, opening.survivors, opening.signatures,
         )  # fmt: skip
         if receipt.account != opening.account:
-            raise AuthenticationError("receipt does not match the round's account")
+            raise InternalError("receipt does not match the round's account")
         object.__setattr__(receipt, "server_signature", self._identity.sign(receipt.statement))
-        if decoded.weight == 0:
-            raise AbortError("the contributors' weights sum to 0: there is no mean")
         return Aggregate(
             decoded.mean, decoded.sum, decoded.integer_sum, decoded.weight, decoded.metrics, opening.survivors,
             decoded.clipped, receipt, opening.blamed,

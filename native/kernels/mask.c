@@ -57,18 +57,17 @@ size_t sa_mask_scratch_bytes(size_t nkeys)
     return scratch_needed(sa_impl(), nkeys);
 }
 
-/* Schedules of the plus keys first, then of the minus keys. CT: secret=keys, schedules; public=signs, nkeys */
+/* Schedules of the plus keys from the front, of the minus keys from the back; their order within does not matter. Each sign
+ * is read once, so that a caller who changes it meanwhile cannot move a write out of bounds. CT: secret=keys, schedules; public=signs, nkeys */
 static size_t expand_all(const struct sa_impl *impl, const uint8_t *keys, const int8_t *signs, size_t nkeys,
                          uint8_t *schedules)
 {
-    size_t npos = 0, plus = 0, minus = 0;
-    for (size_t k = 0; k < nkeys; k++)
-        npos += signs[k] > 0;
+    size_t plus = 0, minus = 0;
     for (size_t k = 0; k < nkeys; k++) {
-        const size_t place = signs[k] > 0 ? plus++ : npos + minus++;
+        const size_t place = signs[k] > 0 ? plus++ : nkeys - ++minus;
         impl->expand(schedules + place * impl->schedule_bytes, keys + 16 * k);
     }
-    return npos;
+    return plus;
 }
 
 /* CT: secret=acc, keys; public=all else */
@@ -81,7 +80,7 @@ static int mask_apply(int lane, void *acc, size_t n, const uint8_t *keys, const 
     uint8_t *schedules = scratch + (0 - (uintptr_t)scratch) % SA_ALIGN;
     const size_t npos = expand_all(impl, keys, signs, nkeys, schedules);
     sa_mask_run(impl, lane, acc, n, schedules, npos, nkeys - npos, stream_id, start, sa_low_bits(w));
-    sa_wipe(schedules, nkeys * impl->schedule_bytes);
+    sa_wipe(scratch, scratch_bytes);
     return SA_OK;
 }
 

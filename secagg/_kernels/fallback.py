@@ -93,7 +93,9 @@ def keystream(key: bytes, stream_id: int, start_block: int, nbytes: int) -> byte
     view = memoryview(out)
     for low in range(0, nbytes, CHUNK_BYTES):
         stream.read_into(view[low : low + CHUNK_BYTES])
-    return bytes(out)
+    result = bytes(out)
+    view[:] = bytes(nbytes)
+    return result
 
 
 def fixed_point_encode(

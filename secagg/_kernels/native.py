@@ -145,7 +145,9 @@ def keystream(key: bytes, stream_id: int, start_byte_block: int, nbytes: int) ->
     to = _in(out, "uint8_t")
     code = lib.sa_keystream_fill(_in(key, "uint8_t"), stream_id, start_byte_block, to, nbytes)
     _check(code, "keystream")
-    return bytes(out)
+    result = bytes(out)
+    lib.sa_zero(to, nbytes)
+    return result
 
 
 def fixed_point_encode(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -34,7 +35,8 @@ class FixedPoint:
     bits : int
         Bits of one encoded value, 1 to 32.
     rounding : {"stochastic", "nearest"}
-        ``"stochastic"`` is unbiased, so errors of many clients cancel; ``"nearest"`` halves the worst case and is biased.
+        ``"stochastic"`` is unbiased (to 2**-32 of a step), so errors of many clients cancel;
+        ``"nearest"`` halves the worst case and is biased.
     overflow : {"clip", "refuse"}
         What happens to a value beyond `clip`: it is clipped and counted, or the update is refused.
 
@@ -126,6 +128,7 @@ class FixedPoint:
         InputError
             A dtype that is no real number, NaN or infinity, or values beyond `clip` under ``overflow="refuse"``.
         """
+        weight = operator.index(weight)  # a numpy integer would wrap in the check itself
         if not 1 <= w <= 64 or not 0 <= weight * self.levels < 1 << w:
             raise ParameterError(f"values of {self.bits} bits times this weight do not fit w={w} bits")
         out = np.empty(len(x), dtype=_kernels.lane_dtype(w))

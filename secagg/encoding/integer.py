@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,7 +64,7 @@ class Integer:
             More than 64, or a decoded sum might not fit int64.
         """
         w = sum_width(self.value_bits, total_weight, "Integer")
-        if self.high * total_weight > INT64_MAX or self.low * total_weight < -INT64_MAX - 1:
+        if total_weight > INT64_MAX or self.high * total_weight > INT64_MAX or self.low * total_weight < -INT64_MAX - 1:
             raise ParameterError(
                 f"Integer: sums of values from {self.low} to {self.high} with weights of at most {total_weight} in all "
                 "do not fit int64; lower the range, max_weight or max_participants"
@@ -103,6 +104,7 @@ class Integer:
         InputError
             Another dtype, or a value that is not a whole number in [low, high].
         """
+        weight = operator.index(weight)  # a numpy integer would wrap in the check itself
         if not 1 <= w <= 64 or not 0 <= weight * self.levels < 1 << w:
             raise ParameterError(f"values of {self.value_bits} bits times this weight do not fit w={w} bits")
         out = np.empty(len(x), dtype=_kernels.lane_dtype(w))

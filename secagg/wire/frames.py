@@ -75,9 +75,10 @@ def decode_frame(frame: bytes, *, max_bytes: int) -> tuple[int, Envelope | Chunk
     """
     if not isinstance(frame, bytes | bytearray | memoryview):
         raise DecodeError("a frame is a bytes-like object")
+    size = frame.nbytes if isinstance(frame, memoryview) else len(frame)
+    if size > max_bytes:
+        raise DecodeError(f"frame of {size} bytes is over the limit of {max_bytes}")
     data = bytes(frame)
-    if len(data) > max_bytes:
-        raise DecodeError(f"frame of {len(data)} bytes is over the limit of {max_bytes}")
     if len(data) < HEADER_BYTES or data[:2] != MAGIC:
         raise DecodeError("not a secagg frame")
     if data[2] != VERSION:
@@ -89,6 +90,9 @@ def decode_frame(frame: bytes, *, max_bytes: int) -> tuple[int, Envelope | Chunk
         outer = decoder.decode(memoryview(data)[HEADER_BYTES:])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise DecodeError("malformed frame") from None
+    # One frame has one encoding: a stranger on the path must not be able to make a second one that still verifies.
+    if isinstance(outer, Envelope) and _header(kind) + _encoder.encode(outer) != data:
+        raise DecodeError("frame is not canonically encoded")
     if len(outer.session) != SESSION_BYTES:
         raise DecodeError("a session id has 16 bytes")
     if len(outer.sender.encode("utf-8", "surrogatepass")) > MAX_SENDER_BYTES:
@@ -144,6 +148,9 @@ def encode_body(body: msgspec.Struct) -> bytes:
 def decode_body(data: bytes, decoder: msgspec.msgpack.Decoder[Body], peer: str) -> Body:
     """Return a body parsed strictly from authenticated bytes, or raise DecodeError."""
     try:
-        return decoder.decode(data)
+        body = decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise DecodeError("malformed body", peer=peer or "server") from None
+    if _encoder.encode(body) != data:
+        raise DecodeError("body is not canonically encoded", peer=peer or "server")
+    return body

@@ -158,3 +158,30 @@ def test_fault_15_lost_replies_are_resent_byte_for_byte():
         f.bring(again)
         f.server.close_phase()
     f.check(f.ids)
+
+
+def test_fault_10_stale_frames_of_an_honest_client_are_no_equivocation():
+    f = Federation()
+    f.round(1)
+    old = list(f.up)
+    f.server.open_round(2)
+    while f.server.phase != "idle":
+        f.phase(close=False)
+        for name, frame in old:
+            with pytest.raises(PeerError) as error:
+                f.server.receive(frame, sender=name)
+            assert not isinstance(error.value, EquivocationError)
+        f.server.close_phase()
+    assert f.server.equivocations == {}
+    f.check(f.ids, 2)
+
+
+def test_a_second_encoding_of_an_honest_frame_is_refused():
+    f = Federation()
+    f.server.open_round(1)
+    name, frame = f.hand(f.requests())[0]
+    at = frame.index(b"\xc4\x40")  # the 64-byte signature's header: bin8
+    with pytest.raises(PeerError, match="canonical"):
+        f.server.receive(frame[:at] + b"\xc5\x00\x40" + frame[at + 2 :])
+    assert f.server.receive(frame) == name
+    assert f.server.equivocations == {}

@@ -80,7 +80,7 @@ def test_fault_58_and_59_no_secret_in_repr_and_no_pickle():
             with pytest.raises(TypeError):
                 act(thing)
     batch = f.clients["c0"]._core._batch
-    secrets = [*batch.seeds, batch.rounding, batch.channel.private_bytes()]
+    secrets = [*batch.seeds, batch.rounding, batch.server_secret]
     shown = repr(batch) + repr(f.clients["c0"]._core._round) + repr(f.server._core._state) + repr(batch.own)
     assert all(secret.hex() not in shown and repr(secret)[2:-1] not in shown for secret in secrets)
 

@@ -1,9 +1,9 @@
 """The client of the pairwise protocol: frames in, frames out, one answer a phase.
 
 Theory of operation. A `ClientBatch` holds the secrets of one setup; a `ClientRound` the view of the round in progress.
-Every handler first checks everything and computes its reply, and only then changes state, so that a refused frame leaves
-nothing behind. A request is remembered by its digest: the identical request gets the identical reply, a different one is
-equivocation. Secrets of a round are forgotten when it is answered or a later round begins.
+Every handler first checks everything and only then changes state, so that a refused frame leaves nothing behind. A request
+is remembered by its digest: the identical request gets the identical reply, a different one is equivocation. Secrets of a
+round are forgotten when it is answered or a later round begins, the channel key as soon as the shares have arrived.
 """
 
 from __future__ import annotations
@@ -128,6 +128,8 @@ class PairwiseClient:
         if self._batch is not None and self._batch.request_digest == mark:
             self._out.append(self._batch.advertisement)
             return
+        if self._batch is not None and body.first_round == self._batch.request.first_round:
+            raise EquivocationError("a second, different keys request", peer="server", phase="keys")
         if body.params_hash != self._params.hash or body.rounds != self._params.rounds_per_setup:
             raise AuthenticationError("the server asks under other Params than ours", peer="server", phase="keys")
         if body.roster_hash != self._roster.hash():
@@ -135,7 +137,7 @@ class PairwiseClient:
         if body.first_round <= self._floor or body.first_round >= 1 << 63:
             raise PeerError("round id does not increase", peer="server", phase="keys")
         channel = KeyPair.generate(self._entropy)
-        channel.agree(body.server_key)  # refuses a small-order server key before anything is kept
+        server_secret = channel.agree(body.server_key)  # refuses a small-order server key before anything is kept
         pairs = [KeyPair.generate(self._entropy) for _ in range(body.rounds)]
         advertisement = seal_envelope(
             Kind.ADVERTISEMENT, session, self._me,
@@ -146,7 +148,10 @@ class PairwiseClient:
             self._identity.sign,
         )  # fmt: skip
         seeds = [self._entropy(dealing.SEED_BYTES) for _ in pairs]
-        self._batch = ClientBatch(body, mark, advertisement, channel, [*pairs], [*seeds], self._entropy(32))
+        self._batch = ClientBatch(
+            body, mark, advertisement, channel, server_secret, [*pairs], [*seeds], self._entropy(32)
+        )
+        self._batch.machine.fire(ClientEvent.KEYS_REQUEST)
         self._round = None
         self._session = session
         self._floor = max(self._floor, body.first_round - 1)
@@ -163,6 +168,7 @@ class PairwiseClient:
         if batch.shares_digest:
             if batch.shares_digest != mark:
                 raise EquivocationError("a second, different shares request", peer="server", phase="shares")
+            batch.machine.remote(ClientEvent.DELIVERY, "server")  # once delivered, the dealing itself is forgotten
             self._out.append(batch.dealt)
             return
         batch.machine.remote(ClientEvent.SHARES_REQUEST, "server")
@@ -183,14 +189,14 @@ class PairwiseClient:
         seeds = [seed for seed in batch.seeds if seed is not None]
         keys = [pair.private_bytes() for pair in batch.mask_pairs if pair is not None]
         others = setup.neighbours[me]
+        if batch.channel is None:
+            raise StateError("the setup's channel key was erased")
+        batch.pairwise = {rank: batch.channel.agree(setup.advertisements[rank].channel_key) for rank in others}
         plain = dealing.deal(seeds, keys, self._params.threshold, me, others, self._entropy)
         sealed = [
-            dealing.seal_holding(
-                batch.channel.agree(setup.advertisements[rank].channel_key), setup.setup_hash, self._me, setup.ids[rank],
-                plain[rank], self._entropy,
-            )
-            for rank in others
-        ]  # fmt: skip
+            dealing.seal_holding(shared, setup.setup_hash, self._me, setup.ids[rank], plain[rank], self._entropy)
+            for rank, shared in batch.pairwise.items()
+        ]
         roots = b"".join(dealing.Holding.of(plain[rank], setup.rounds).root() for rank in sorted(plain))
         commitments = b"".join(
             dealing.commitment(setup.setup_hash, self._me, setup.first_round + i, seed) for i, seed in enumerate(seeds)
@@ -224,10 +230,9 @@ class PairwiseClient:
         holdings: dict[int, dealing.Holding] = {}
         complaints: list[int] = []
         for i, rank in enumerate(dealers):
-            shared = batch.channel.agree(setup.advertisements[rank].channel_key)
             try:
                 holding = dealing.open_holding(
-                    shared,
+                    batch.pairwise[rank],
                     setup.setup_hash,
                     setup.ids[rank],
                     self._me,
@@ -250,6 +255,9 @@ class PairwiseClient:
         if checked is not None:
             batch.members, batch.holdings, batch.complaints = checked
             batch.machine.fire(ClientEvent.DELIVERY)
+            # Nothing of the batch needs them any more, and with recorded traffic they would open erased shares.
+            batch.channel, batch.dealt = None, b""
+            batch.pairwise.clear()
 
     # -- rounds ---------------------------------------------------------------------------------------------------
 
@@ -328,8 +336,7 @@ class PairwiseClient:
             shared = pair.agree(setup.mask_key(rank, round_id))
             keys.append(unmasking.pair_seed(shared, setup, round_id, current.participants_hash, me, rank))
             signs.append(unmasking.sign(me, rank))
-        server_secret = batch.channel.agree(setup.request.server_key)
-        mac_key = unmasking.upload_key(server_secret, setup, self._me, round_id)
+        mac_key = unmasking.upload_key(batch.server_secret, setup, self._me, round_id)
         rounding = hkdf(batch.rounding, "rounding", u64(round_id), length=16)
 
         def frame(segment: int, index: int, tag: bytes, payload: memoryview) -> Chunk:
@@ -436,9 +443,8 @@ class PairwiseClient:
             holdings[me] = batch.own
         answer = unmasking.make_answer(holdings, offset, survivors, current.participants)
         account = unmasking.account(setup, round_id, batch.members, current.participants_hash, survivors, context)
-        server_secret = batch.channel.agree(setup.request.server_key)
         sealed = aead.seal(
-            unmasking.answer_key(server_secret, setup, self._me, round_id), answer, account, self._entropy
+            unmasking.answer_key(batch.server_secret, setup, self._me, round_id), answer, account, self._entropy
         )
         body = Unmask(round_id, account, self._identity.sign(account), sealed, batch.complaints)
         return seal_envelope(Kind.UNMASK, setup.session, self._me, body, self._identity.sign)

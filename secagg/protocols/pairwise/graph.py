@@ -2,44 +2,64 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+
 from secagg.hazmat import prg
 from secagg.hazmat.transcript import digest, u64
 
-__all__ = ["mask_graph", "neighbours", "share_graph"]
+__all__ = ["Graph", "mask_graph", "share_graph"]
 
 
-def neighbours(seed: bytes, size: int, degree: int) -> list[list[int]]:
-    """Return the sorted neighbours of each of `size` vertices.
+class Graph(Mapping[int, list[int]]):
+    """Each vertex's sorted neighbours, computed when asked for: a client needs only its own.
 
     Parameters
     ----------
     seed : bytes
         16 bytes; unused on the full graph.
-    size : int
-        Vertices.
+    vertices : sequence of int
+        Strictly increasing ranks.
     degree : int
-        Wanted degree; ``min(degree, size - 1)`` is used. An even degree under size - 1 gives the circulant graph in which
-        permuted positions at distance 1 to degree / 2 are joined.
+        Wanted degree; ``min(degree, len(vertices) - 1)`` is used. An even degree under that gives the circulant graph in
+        which permuted positions at distance 1 to degree / 2 are joined.
+
+    Notes
+    -----
+    Memory is O(vertices); a row costs O(vertices) on the full graph, O(degree) otherwise.
     """
-    if degree >= size - 1:
-        return [[j for j in range(size) if j != i] for i in range(size)]
-    order = prg.permutation(seed, size)
-    reach = [d for d in range(-(degree // 2), degree // 2 + 1) if d]
-    result: list[list[int]] = [[] for _ in range(size)]
-    for position, vertex in enumerate(order):
-        result[vertex] = sorted(order[(position + d) % size] for d in reach)
-    return result
+
+    def __init__(self, seed: bytes, vertices: Sequence[int], degree: int) -> None:
+        self._vertices = tuple(vertices)
+        self._degree = degree
+        self._order: list[int] = []
+        self._position: dict[int, int] = {}
+        if not self.full:
+            self._order = [self._vertices[i] for i in prg.permutation(seed, len(self._vertices))]
+            self._position = {vertex: position for position, vertex in enumerate(self._order)}
+
+    @property
+    def full(self) -> bool:
+        """Whether every two vertices are joined."""
+        return self._degree >= len(self._vertices) - 1
+
+    def __getitem__(self, vertex: int) -> list[int]:
+        if self.full:
+            return [other for other in self._vertices if other != vertex]
+        at, size = self._position[vertex], len(self._order)
+        return sorted(self._order[(at + d) % size] for d in range(-(self._degree // 2), self._degree // 2 + 1) if d)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._vertices)
+
+    def __len__(self) -> int:
+        return len(self._vertices)
 
 
-def share_graph(setup_hash: bytes, cohort: int, degree: int) -> list[list[int]]:
+def share_graph(setup_hash: bytes, cohort: int, degree: int) -> Graph:
     """Return who holds shares of whom, over the cohort's ranks."""
-    return neighbours(digest("share-graph", setup_hash)[:16], cohort, degree)
+    return Graph(digest("share-graph", setup_hash)[:16], range(cohort), degree)
 
 
-def mask_graph(
-    setup_hash: bytes, round_id: int, participants_hash: bytes, ranks: list[int], degree: int
-) -> dict[int, list[int]]:
+def mask_graph(setup_hash: bytes, round_id: int, participants_hash: bytes, ranks: Sequence[int], degree: int) -> Graph:
     """Return who masks with whom, over the ranks of a round's participants."""
-    seed = digest("mask-graph", setup_hash, u64(round_id), participants_hash)[:16]
-    edges = neighbours(seed, len(ranks), degree)
-    return {rank: [ranks[j] for j in edges[i]] for i, rank in enumerate(ranks)}
+    return Graph(digest("mask-graph", setup_hash, u64(round_id), participants_hash)[:16], ranks, degree)

@@ -74,10 +74,10 @@ class Intake:
         batch, _ = self._state.now(ServerPhase.KEYS, sender)
         if sender not in batch.cohort:
             raise PeerError("not asked for keys", peer=sender, phase="keys")
+        check_advertisement(body, batch.request, sender)  # before blame: a stale frame is no equivocation
         if sender in batch.advertisements:
             self._state.twice(sender, batch.advertisements[sender] == frame)
             return
-        check_advertisement(body, batch.request, sender)
         keys = public_keys(body)
         if len(set(keys)) != len(keys) or not batch.keys_seen.isdisjoint(keys):
             raise AuthenticationError("a public key is used twice", peer=sender, phase="keys")
@@ -89,13 +89,13 @@ class Intake:
     def _take_dealing(self, sender: str, frame: bytes, body: Dealing) -> None:
         self._state.now(ServerPhase.SHARES, sender)
         batch, setup, _ = self._state.setup()
-        if sender in batch.dealings:
-            self._state.twice(sender, batch.dealings[sender][0] == frame)
-            return
         if sender not in setup.ranks:
             raise PeerError("shares without keys", peer=sender, phase="shares")
         if body.setup_hash != setup.setup_hash or body.first_round != setup.first_round:
             raise AuthenticationError("shares of another setup", peer=sender, phase="shares")
+        if sender in batch.dealings:
+            self._state.twice(sender, batch.dealings[sender][0] == frame)
+            return
         others = len(setup.neighbours[setup.ranks[sender]])
         if (
             len(body.commitments) != HASH_BYTES * setup.rounds
@@ -140,12 +140,12 @@ class Intake:
 
     def _take_header(self, sender: str, frame: bytes, body: MaskedHeader) -> None:
         batch, setup, current = self._uploader(sender)
-        if sender in current.headers:
-            self._state.twice(sender, current.headers[sender][0] == frame)
-            return
         unmasking.check_header(
             body, setup, batch.members_hash, current.round_id, current.participants_hash, self._state.params
         )
+        if sender in current.headers:
+            self._state.twice(sender, current.headers[sender][0] == frame)
+            return
         self._note_complaints(sender, body.complaints)
         current.headers[sender] = (frame, body)
         self._try_complete(sender)
@@ -187,13 +187,13 @@ class Intake:
         rank = setup.ranks.get(sender, -1)
         if rank not in self._state.asked():
             raise PeerError("no answer was asked of this client", peer=sender, phase="unmask")
-        if sender in current.answer_frames:
-            self._state.twice(sender, current.answer_frames[sender] == frame)
-            return
         if body.round_id != current.round_id:
             raise PeerError("answer of another round", peer=sender, phase="unmask")
         if body.account != current.account:
             raise AuthenticationError("answer to another account of the round", peer=sender, phase="unmask")
+        if sender in current.answer_frames:
+            self._state.twice(sender, current.answer_frames[sender] == frame)
+            return
         if len(body.account_signature) != signing.SIGNATURE_BYTES:
             raise DecodeError("a signature has 64 bytes", peer=sender, phase="unmask")
         signing.verify(self._state.roster.key(sender), body.account, body.account_signature)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 
 import numpy as np
 
@@ -22,6 +23,8 @@ from secagg.protocols.pairwise import dealing, unmasking
 from secagg.protocols.pairwise.setup import Setup
 
 __all__ = ["Opener", "Opening"]
+
+MAX_SWAPS = 64  # subsets tried against one dealer; each costs a fresh set of Lagrange weights
 
 
 @dataclass(frozen=True, repr=False)
@@ -143,10 +146,8 @@ class Opener:
             )
         holders = sorted(honest)
         spare = holders[needed:]
-        subsets = [holders[:needed]] + [
-            [*holders[:i], *holders[i + 1 : needed], other] for other in spare for i in range(needed)
-        ]
-        for attempt, subset in enumerate(subsets[: 4 * needed]):
+        swaps = ([*holders[:i], *holders[i + 1 : needed], other] for other in spare for i in range(needed))
+        for attempt, subset in enumerate(chain([holders[:needed]], islice(swaps, MAX_SWAPS))):
             (secret,) = combine(tuple(sorted(subset)), [honest], size)
             if secret is not None and fits(target, secret):
                 if attempt:  # shares that the dealer signed for did not lie on one polynomial

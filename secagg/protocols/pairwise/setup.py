@@ -38,7 +38,7 @@ class Setup:
     ids: tuple[str, ...]
     advertisements: tuple[Advertisement, ...]
     setup_hash: bytes
-    neighbours: list[list[int]]
+    neighbours: graph.Graph
     ranks: dict[str, int] = field(repr=False)
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -122,7 +123,7 @@ class ServerState:
         for dealer in setup.neighbours[rank]:
             if dealer in members:
                 body = batch.dealings[setup.ids[dealer]][1]
-                at = setup.neighbours[dealer].index(rank)
+                at = bisect_left(setup.neighbours[dealer], rank)
                 sealed.append(body.sealed[at * size : (at + 1) * size])
                 hashes.append(holder_root(setup, body, dealer, rank))
         return Delivery(batch.members, b"".join(hashes), b"".join(sealed))
@@ -136,5 +137,6 @@ class ServerState:
 
 def holder_root(setup: Setup, body: Dealing, dealer: int, holder: int) -> bytes:
     """Return the dealer's signed hash over one holder's shares."""
-    at = sorted([dealer, *setup.neighbours[dealer]]).index(holder)
+    # The dealer is a holder too, in order of rank among its neighbours.
+    at = bisect_left(setup.neighbours[dealer], holder) + (dealer < holder)
     return body.holder_hashes[at * HASH_BYTES : (at + 1) * HASH_BYTES]

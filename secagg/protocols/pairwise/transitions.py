@@ -43,7 +43,6 @@ class ClientEvent(Enum):
     MASKED_REQUEST = "masked request"
     SUBMIT = "submit"
     UNMASK_REQUEST = "unmask request"
-    EXPIRE = "expire"
 
 
 class ServerPhase(Enum):
@@ -77,9 +76,6 @@ CLIENT_ROUND = {
     (RoundState.SUBMITTED, ClientEvent.UNMASK_REQUEST): RoundState.ANSWERED,
     # A member that was not sampled holds shares and answers without having submitted.
     (RoundState.IDLE, ClientEvent.UNMASK_REQUEST): RoundState.ANSWERED,
-    (RoundState.AWAITING, ClientEvent.EXPIRE): RoundState.IDLE,
-    (RoundState.SUBMITTED, ClientEvent.EXPIRE): RoundState.IDLE,
-    (RoundState.ANSWERED, ClientEvent.EXPIRE): RoundState.IDLE,
 }
 
 SERVER = {

@@ -25,13 +25,13 @@ class ClientBatch:
     request: KeysRequest
     request_digest: bytes
     advertisement: bytes
-    channel: KeyPair
+    channel: KeyPair | None
+    server_secret: bytes
     mask_pairs: list[KeyPair | None]
     seeds: list[bytes | None]
     rounding: bytes
-    machine: Machine[SetupState, ClientEvent] = field(
-        default_factory=lambda: Machine(CLIENT_SETUP, SetupState.ADVERTISED)
-    )
+    machine: Machine[SetupState, ClientEvent] = field(default_factory=lambda: Machine(CLIENT_SETUP, SetupState.EMPTY))
+    pairwise: dict[int, bytes] = field(default_factory=dict)
     setup: Setup | None = None
     shares_digest: bytes = b""
     dealt: bytes = b""
@@ -48,6 +48,9 @@ class ClientBatch:
             for holding in (self.own, *self.holdings.values()):
                 if holding is not None:
                     holding.erase(offset)
+        if round_id >= self.request.first_round + self.request.rounds:
+            self.channel, self.server_secret = None, b""
+            self.pairwise.clear()
 
 
 @dataclass(repr=False)
