@@ -63,13 +63,16 @@ class Accumulator:
     segments : sequence of Segment
     frame_bytes : int
         Largest payload of a frame; clients and server agree on it through Params.
+    max_groups : int
+        Groups that are kept; an upload to one more is refused, since each costs a whole vector.
 
     Notes
     -----
     Memory is one vector of lanes a group, and the packed bytes of unfinished uploads.
     """
 
-    def __init__(self, segments: Sequence[Segment], frame_bytes: int) -> None:
+    def __init__(self, segments: Sequence[Segment], frame_bytes: int, max_groups: int = 1 << 20) -> None:
+        self._max_groups = max_groups
         self._segments = tuple(segments)
         self._plans = tuple(ChunkPlan(s.count, s.w, frame_bytes) for s in self._segments)
         self._sizes = [[plan.payload_bytes(i) for i in range(plan.chunks)] for plan in self._plans]
@@ -94,7 +97,7 @@ class Accumulator:
         Raises
         ------
         InputError
-            A chunk has non-zero padding; nothing was added.
+            A chunk has non-zero padding, or there are too many groups; nothing was added.
         """
         parts = self._pending[client]
         for (number, index), payload in parts.items():
@@ -105,6 +108,8 @@ class Accumulator:
                 raise InputError("padding bits are not zero")
         sums = self._sums.get(group)
         if sums is None:
+            if len(self._sums) >= self._max_groups:
+                raise InputError("too many different contexts in one round")
             sums = [np.zeros(s.count, dtype=_kernels.lane_dtype(s.w)) for s in self._segments]
             self._sums[group] = sums
         for (number, index), payload in parts.items():

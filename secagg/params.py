@@ -293,5 +293,6 @@ class Params:
     @property
     def max_frame_bytes(self) -> int:
         """Longest frame that is looked at; longer ones are refused unread."""
-        per_client = 1024 + 96 * self.rounds_per_setup
+        # An advertisement grows with the rounds, a header with the complaints it may carry.
+        per_client = 1024 + 96 * self.rounds_per_setup + 5 * self.neighbours
         return max(self.frame_bytes, self.clients * per_client) + 4096

@@ -20,6 +20,9 @@ from secagg.receipt import Receipt
 
 __all__ = ["Server"]
 
+SPARE_GROUPS = 4  # models of honest clients in one round, beside one for each corrupt client
+KEPT_RESULTS = 8
+
 
 class Server:
     """The server of one session.
@@ -59,7 +62,12 @@ class Server:
         self._identity = identity
         segments = params.segment_plan.segments
         self._core = PairwiseServer(
-            params, identity, roster, lambda: Accumulator(segments, params.frame_bytes), os.urandom, session
+            params,
+            identity,
+            roster,
+            lambda: Accumulator(segments, params.frame_bytes, SPARE_GROUPS + int(params.corrupt)),
+            os.urandom,
+            session,
         )
         self._results: dict[int, Aggregate | AbortError] = {}
 
@@ -152,6 +160,8 @@ class Server:
             opening = self._core.close_phase()
             if opening is not None:
                 self._results[opening.round_id] = self._open(opening, bulk)
+                for old in sorted(self._results)[:-KEPT_RESULTS]:
+                    del self._results[old]
         except AbortError as error:
             if round_id is not None:
                 self._results[round_id] = error
@@ -172,7 +182,7 @@ class Server:
         AbortError
             The round was aborted.
         StateError
-            The round has not finished, or never was.
+            The round has not finished, never was, or is older than the eight last ones, which are kept.
         """
         result = self._results.get(round_id)
         if result is None:

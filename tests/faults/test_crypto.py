@@ -35,11 +35,10 @@ def test_fault_17_tampered_sealed_share_is_reported_and_unused():
     sent["c0"] = f.forge_client("c0", Kind.DEALING, fields(body, sealed=bytes(sealed)))
     f.bring(list(sent.items()))
     f.server.close_phase()
-    f.phase()
-    assert f.server._core._state.batch.complaints[1] == (0,)
-    # t = 5 of 5 holders: one short for c0 alone, so its mask cannot be opened
-    with pytest.raises(AbortError):
+    # t = 5 of 5 holders: one short for c0 alone, so its mask could never be opened, and nobody is asked for shares
+    with pytest.raises(AbortError, match=r"'c0': c1 complained"):
         f.phase()
+    assert f.server._core._state.batch.complaints[1] == (0,)
     g = Federation(7, corrupt=1, threshold=5, min_clients=5)
     sent = dict(at_shares(g))
     body = g.body(sent["c0"])
@@ -53,8 +52,21 @@ def test_fault_17_tampered_sealed_share_is_reported_and_unused():
     g.check(g.ids)
 
 
+def test_fault_17_a_dealer_that_nobody_can_use_is_left_out_of_later_rounds():
+    f = Federation(7, corrupt=1, threshold=5, min_clients=5, rounds_per_setup=2)
+    sent = dict(at_shares(f))
+    body = f.body(sent["c6"])
+    sent["c6"] = f.forge_client("c6", Kind.DEALING, fields(body, sealed=bytes(len(body.sealed))))
+    f.bring(list(sent.items()))
+    f.server.close_phase()
+    with pytest.raises(AbortError, match=r"'c6': c0, c1, c2, c3, c4, c5 complained"):
+        f.phase()
+    f.round(2)
+    f.check(f.ids[:6], 2)
+
+
 def test_fault_18_swapped_sender_and_recipient_do_not_open():
-    f = Federation()
+    f = Federation(7, corrupt=1, threshold=5, min_clients=5)
     sent = dict(at_shares(f))
     size = dealing.sealed_bytes(1)
     body = f.body(sent["c0"])

@@ -302,3 +302,61 @@ def test_a_lossy_carrier_gives_the_sum_of_the_rest_or_an_abort():
         np.testing.assert_array_equal(result.sum, np.full(37, 7 * len(result.contributors)))
         outcomes.add("sum")
     assert "sum" in outcomes
+
+
+def test_a_replayed_keys_request_of_another_session_does_not_pin_a_fresh_client():
+    old = Federation(5)
+    old.server.open_round(9)
+    replay = old.requests()["c0"][0]
+    client = old.new_client("c0")
+    client.receive(replay)
+    client.outbox()
+    new = Server(old.params, identity=old.server_key, roster=old.roster)
+    old.server = new
+    old.clients["c0"] = client
+    old.round(1)
+    old.check(old.ids)
+    with pytest.raises(AuthenticationError, match="another session"):
+        client.receive(replay)
+    pinned = old.new_client("c1", session=new.session)
+    with pytest.raises(AuthenticationError, match="another session"):
+        pinned.receive(replay)
+
+
+def test_fault_53_contexts_cannot_multiply_the_servers_memory():
+    f = Federation(8, corrupt=1, threshold=6, min_clients=6)
+    f.server.open_round(1)
+    f.until("masked")
+    refused = 0
+    for i, (name, frames) in enumerate(f.requests().items()):
+        f.clients[name].receive(frames[0])
+        f.clients[name].submit(f.updates[name], context=b"%d" % i)
+        for frame in f.clients[name].outbox():
+            try:
+                f.server.receive(frame)
+            except AuthenticationError:
+                refused += 1
+    assert refused == 3
+    with pytest.raises(ThresholdError):
+        f.server.close_phase()
+
+
+def test_fault_59_internal_state_is_never_pickled_or_copied():
+    f = Federation(3)
+    f.server.open_round(1)
+    f.until("masked")
+    f.hand(f.requests())
+    core = f.clients["c0"]._core
+    for thing in (core, core._batch, core._round, core._batch.own, f.server._core, f.server._core._state):
+        for act in (pickle.dumps, copy.copy, copy.deepcopy):
+            with pytest.raises(TypeError, match="secret"):
+                act(thing)
+
+
+def test_old_results_are_let_go():
+    f = Federation(3)
+    for round_id in range(1, 11):
+        f.round(round_id)
+    f.check(f.ids, 10)
+    with pytest.raises(StateError):
+        f.server.result(2)

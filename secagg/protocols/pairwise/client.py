@@ -44,6 +44,7 @@ from secagg.protocols.pairwise.messages import (
 from secagg.protocols.pairwise.setup import Setup, read_advertisements
 from secagg.protocols.pairwise.transitions import CLIENT_ROUND, ClientEvent, RoundState, SetupState
 from secagg.protocols.pairwise.upload import ClientBatch, ClientRound, Upload
+from secagg.protocols.secret import Secret
 from secagg.wire import SERVER, Chunk, Envelope, decode_body, decode_frame, open_envelope, seal_envelope
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ __all__ = ["PairwiseClient", "Upload"]
 _REQUESTS = (Kind.KEYS_REQUEST, Kind.SHARES_REQUEST, Kind.MASKED_REQUEST, Kind.UNMASK_REQUEST)
 
 
-class PairwiseClient:
+class PairwiseClient(Secret):
     """One client's state across the setups and rounds of a session."""
 
     def __init__(
@@ -73,6 +74,7 @@ class PairwiseClient:
         self._roster = roster
         self._entropy = entropy
         self._session = session
+        self._provisional = session is None  # until a shares request with our own fresh keys shows that it lives
         self._batch: ClientBatch | None = None
         self._round: ClientRound | None = None
         self._floor = -1  # highest round id that a setup or round has used
@@ -107,7 +109,7 @@ class PairwiseClient:
         kind, outer = decode_frame(frame, max_bytes=self._params.max_frame_bytes)
         if kind not in _REQUESTS or not isinstance(outer, Envelope) or outer.sender != SERVER:
             raise PeerError("not a request of the server's", peer="server")
-        if self._session is not None and outer.session != self._session:
+        if self._session not in (None, outer.session) and not (self._provisional and kind == Kind.KEYS_REQUEST):
             raise AuthenticationError("frame of another session", peer="server")
         payload = open_envelope(kind, outer, self._roster.server)
         body = decode_body(payload, decoders[Kind(kind)], SERVER)
@@ -124,7 +126,9 @@ class PairwiseClient:
     # -- setup ----------------------------------------------------------------------------------------------------
 
     def _keys_requested(self, body: KeysRequest, session: bytes, payload: bytes) -> None:
-        mark = digest("request", payload)
+        mark = digest("request", session, payload)
+        if self._session != session:
+            self._batch, self._round, self._floor = None, None, -1
         if self._batch is not None and self._batch.request_digest == mark:
             self._out.append(self._batch.advertisement)
             return
@@ -183,6 +187,7 @@ class PairwiseClient:
         frame, own = self._deal(batch, setup, me)
         batch.setup, batch.own, batch.dealt, batch.shares_digest = setup, own, frame, mark
         batch.machine.fire(ClientEvent.SHARES_REQUEST)
+        self._provisional = False
         self._out.append(frame)
 
     def _deal(self, batch: ClientBatch, setup: Setup, me: int) -> tuple[bytes, dealing.Holding]:

@@ -17,6 +17,7 @@ from secagg.hazmat import aead, shamir
 from secagg.hazmat.kdf import hkdf
 from secagg.hazmat.transcript import digest, u64
 from secagg.protocols.pairwise.messages import HASH_BYTES, SEALED_OVERHEAD
+from secagg.protocols.secret import Secret
 
 __all__ = [
     "KEY_SHARE_BYTES",
@@ -74,7 +75,7 @@ def _node(left: bytes, right: bytes) -> bytes:
 
 
 @dataclass(repr=False)
-class Holding:
+class Holding(Secret):
     """What one holder has of one dealer, for all rounds of a batch. Secret."""
 
     salt: bytes

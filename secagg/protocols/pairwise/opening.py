@@ -21,6 +21,7 @@ from secagg.hazmat import shamir
 from secagg.hazmat.agreement import KeyPair
 from secagg.protocols.pairwise import dealing, unmasking
 from secagg.protocols.pairwise.setup import Setup
+from secagg.protocols.secret import Secret
 
 __all__ = ["Opener", "Opening"]
 
@@ -28,7 +29,7 @@ MAX_SWAPS = 64  # subsets tried against one dealer; each costs a fresh set of La
 
 
 @dataclass(frozen=True, repr=False)
-class Opening:
+class Opening(Secret):
     """What turns the masked sum into the sum: keys and signs to apply, and who is in it. Secret until applied."""
 
     round_id: int
@@ -47,7 +48,7 @@ class Opening:
 
 
 @dataclass(repr=False)
-class Opener:
+class Opener(Secret):
     """One round's answers on their way to its masks.
 
     Parameters

@@ -30,6 +30,7 @@ from secagg.protocols.pairwise.opening import Opener, Opening
 from secagg.protocols.pairwise.setup import Setup, read_advertisements
 from secagg.protocols.pairwise.state import Batch, Bulk, Round, ServerState, holder_root
 from secagg.protocols.pairwise.transitions import ServerEvent, ServerPhase
+from secagg.protocols.secret import Secret
 from secagg.wire import SERVER, seal_envelope
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["Opening", "PairwiseServer"]
 
 
-class PairwiseServer:
+class PairwiseServer(Secret):
     """The server's state across the setups and rounds of a session."""
 
     def __init__(
@@ -251,7 +252,9 @@ class PairwiseServer:
     def _ask_masked(self) -> None:
         batch, setup, current = self._state.setup()
         wanted = set(self._wanted)
-        current.participants = [rank for rank in batch.members if setup.ids[rank] in wanted]
+        ready = [rank for rank in batch.members if setup.ids[rank] in wanted]
+        lost = self._state.unopenable(ready)  # known to be useless from an earlier round of the batch
+        current.participants = [rank for rank in ready if rank not in lost]
         if len(current.participants) < self._params.min_clients:
             raise ThresholdError("participants with shares", self._params.min_clients, len(current.participants))
         current.participants_hash = participants_digest(
@@ -288,6 +291,10 @@ class PairwiseServer:
         if len(largest) > 1 and len(largest[1][1]) == have:
             raise AbortError("two equally large groups of clients trained on different models")
         current.context, current.survivors = largest[0]
+        for rank, unhappy in self._state.unopenable(current.survivors).items():
+            raise AbortError(
+                f"too few hold good shares of {setup.ids[rank]!r}: {', '.join(setup.names(unhappy))} complained of them"
+            )
         current.account = unmasking.account(
             setup,
             current.round_id,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,6 +15,7 @@ from secagg.protocols.pairwise import dealing, unmasking
 from secagg.protocols.pairwise.messages import HASH_BYTES, Dealing, Delivery, KeysRequest, MaskedHeader
 from secagg.protocols.pairwise.setup import Setup
 from secagg.protocols.pairwise.transitions import SERVER, ServerEvent, ServerPhase
+from secagg.protocols.secret import Secret
 
 if TYPE_CHECKING:
     from secagg.identity import Roster
@@ -39,7 +41,7 @@ class Bulk(Protocol):
 
 
 @dataclass(repr=False)
-class Batch:
+class Batch(Secret):
     """One setup as the server knows it."""
 
     cohort: tuple[str, ...]
@@ -57,7 +59,7 @@ class Batch:
 
 
 @dataclass(repr=False)
-class Round:
+class Round(Secret):
     """One round as the server knows it."""
 
     round_id: int
@@ -76,7 +78,7 @@ class Round:
 
 
 @dataclass(repr=False)
-class ServerState:
+class ServerState(Secret):
     """Everything the server's two halves share: `PairwiseServer` moves it, `Intake` fills it."""
 
     params: Params
@@ -127,6 +129,18 @@ class ServerState:
                 sealed.append(body.sealed[at * size : (at + 1) * size])
                 hashes.append(holder_root(setup, body, dealer, rank))
         return Delivery(batch.members, b"".join(hashes), b"".join(sealed))
+
+    def unopenable(self, ranks: Iterable[int]) -> dict[int, list[int]]:
+        """Return those whose masks too few holders could ever open, each with the holders that complained of its shares."""
+        batch, setup, _ = self.setup()
+        members = set(batch.members)
+        found: dict[int, list[int]] = {}
+        for rank in ranks:
+            holders = members.intersection(setup.neighbours[rank])
+            unhappy = sorted(holder for holder in holders if rank in batch.complaints.get(holder, ()))
+            if len(holders) + 1 - len(unhappy) < self.params.threshold:
+                found[rank] = unhappy
+        return found
 
     def asked(self) -> list[int]:
         """Return the members that answer: survivors and those not asked for an update; a dropout would refuse."""

@@ -22,6 +22,7 @@ from secagg.protocols.pairwise.messages import (
     survivors_digest,
 )
 from secagg.protocols.pairwise.setup import Setup, open_signed
+from secagg.protocols.secret import Secret
 from secagg.wire import decode_body, encode_body
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ def make_answer(
 
 
 @dataclass(repr=False)
-class Opened:
+class Opened(Secret):
     """One holder's answer, cut up by target rank; secret until the round is done."""
 
     seeds: dict[int, bytes]

@@ -13,13 +13,14 @@ from secagg.protocols.pairwise import dealing
 from secagg.protocols.pairwise.messages import KeysRequest, MaskedHeader, upload_tag
 from secagg.protocols.pairwise.setup import Setup
 from secagg.protocols.pairwise.transitions import CLIENT_SETUP, ClientEvent, RoundState, SetupState
+from secagg.protocols.secret import Secret
 from secagg.wire import Chunk, encode_chunk
 
 __all__ = ["ClientBatch", "ClientRound", "Upload", "chunk_nonce"]
 
 
 @dataclass(repr=False)
-class ClientBatch:
+class ClientBatch(Secret):
     """Secrets of one setup."""
 
     request: KeysRequest
@@ -54,7 +55,7 @@ class ClientBatch:
 
 
 @dataclass(repr=False)
-class ClientRound:
+class ClientRound(Secret):
     """The client's view of the round in progress."""
 
     round_id: int
@@ -68,7 +69,7 @@ class ClientRound:
     answer: bytes = b""
 
 
-class Upload:
+class Upload(Secret):
     """One update on its way out: its masks, its chunks' frames and, last, its signed header.
 
     Nothing is committed before `finish`; an upload that fails half-way leaves the round awaiting.
