@@ -25,11 +25,10 @@ from secagg.hazmat.kdf import hkdf
 from secagg.hazmat.transcript import digest, u64
 from secagg.protocols.machine import Machine
 from secagg.protocols.pairwise import dealing, graph, unmasking
+from secagg.protocols.pairwise.delivery import Delivered, accept_delivery, check_delivery
 from secagg.protocols.pairwise.messages import (
-    HASH_BYTES,
     Advertisement,
     Dealing,
-    Delivery,
     KeysRequest,
     Kind,
     MaskedHeader,
@@ -42,7 +41,7 @@ from secagg.protocols.pairwise.messages import (
     participants_digest,
 )
 from secagg.protocols.pairwise.setup import Setup, read_advertisements
-from secagg.protocols.pairwise.transitions import CLIENT_ROUND, ClientEvent, RoundState, SetupState
+from secagg.protocols.pairwise.transitions import CLIENT_ROUND, ClientEvent, RoundState
 from secagg.protocols.pairwise.upload import ClientBatch, ClientRound, Upload
 from secagg.protocols.secret import Secret
 from secagg.wire import SERVER, Chunk, Envelope, decode_body, decode_frame, open_envelope, seal_envelope
@@ -210,60 +209,6 @@ class PairwiseClient(Secret):
         frame = seal_envelope(Kind.DEALING, setup.session, self._me, body, self._identity.sign)
         return frame, dealing.Holding.of(plain[me], setup.rounds)
 
-    def _check_delivery(
-        self, batch: ClientBatch, setup: Setup, delivery: Delivery | None, phase: str
-    ) -> tuple[list[int], dict[int, dealing.Holding], list[int]] | None:
-        """Return (members, holdings, complaints) of a first delivery, or None when it came before."""
-        if batch.machine.state is SetupState.READY:
-            if delivery is not None and delivery.members != batch.members:
-                raise EquivocationError("a second, different setup delivery", peer="server", phase=phase)
-            return None
-        batch.machine.remote(ClientEvent.DELIVERY, "server")
-        if delivery is None:
-            raise PeerError("request without the setup delivery", peer="server", phase=phase)
-        setup.check_ranks(delivery.members, None, "server")
-        me = setup.ranks[self._me]
-        if me not in delivery.members:
-            raise AbortError("the server says that we did not share; this setup goes on without us")
-        if len(delivery.members) < self._params.min_cohort:
-            raise PeerError("fewer members than min_cohort", peer="server", phase=phase)
-        members = set(delivery.members)
-        dealers = [rank for rank in setup.neighbours[me] if rank in members]
-        size = dealing.sealed_bytes(setup.rounds)
-        if len(delivery.sealed) != size * len(dealers) or len(delivery.holder_hashes) != HASH_BYTES * len(dealers):
-            raise PeerError("setup delivery of another length", peer="server", phase=phase)
-        holdings: dict[int, dealing.Holding] = {}
-        complaints: list[int] = []
-        for i, rank in enumerate(dealers):
-            try:
-                holding = dealing.open_holding(
-                    batch.pairwise[rank],
-                    setup.setup_hash,
-                    setup.ids[rank],
-                    self._me,
-                    delivery.sealed[i * size : (i + 1) * size],
-                    setup.rounds,
-                )
-            except AuthenticationError:
-                complaints.append(rank)
-                continue
-            if holding.root() != delivery.holder_hashes[i * HASH_BYTES : (i + 1) * HASH_BYTES]:
-                complaints.append(rank)
-                continue
-            holdings[rank] = holding
-        return list(delivery.members), holdings, complaints
-
-    @staticmethod
-    def _accept_delivery(
-        batch: ClientBatch, checked: tuple[list[int], dict[int, dealing.Holding], list[int]] | None
-    ) -> None:
-        if checked is not None:
-            batch.members, batch.holdings, batch.complaints = checked
-            batch.machine.fire(ClientEvent.DELIVERY)
-            # Nothing of the batch needs them any more, and with recorded traffic they would open erased shares.
-            batch.channel, batch.dealt = None, b""
-            batch.pairwise.clear()
-
     # -- rounds ---------------------------------------------------------------------------------------------------
 
     def _need_setup(self, setup_hash: bytes, round_id: int, phase: str) -> tuple[ClientBatch, Setup]:
@@ -293,12 +238,12 @@ class PairwiseClient(Secret):
             return
         if body.round_id <= self._floor:
             raise PeerError("round id does not increase", peer="server", phase="masked")
-        checked = self._check_delivery(batch, setup, body.delivery, "masked")
-        members = batch.members if checked is None else checked[0]
+        checked = check_delivery(batch, setup, body.delivery, self._me, self._params.min_cohort, "masked")
+        members = batch.members if checked is None else checked.members
         self._check_participants(setup, members, body.participants, "masked")
         if setup.ranks[self._me] not in body.participants:
             raise PeerError("an update is asked of us but we are no participant", peer="server", phase="masked")
-        self._accept_delivery(batch, checked)
+        accept_delivery(batch, checked)
         self._begin(batch, setup, body.round_id, body.participants, RoundState.IDLE).machine.fire(
             ClientEvent.MASKED_REQUEST
         )
@@ -382,8 +327,8 @@ class PairwiseClient(Secret):
                 return
         elif body.round_id <= self._floor:
             raise PeerError("request of an earlier round", peer="server", phase="unmask")
-        checked = self._check_delivery(batch, setup, body.delivery, "unmask")
-        members = batch.members if checked is None else checked[0]
+        checked = check_delivery(batch, setup, body.delivery, self._me, self._params.min_cohort, "unmask")
+        members = batch.members if checked is None else checked.members
         self._check_participants(setup, members, body.participants, "unmask")
         if not fresh and current is not None and current.participants != body.participants:
             raise EquivocationError("the same round with other participants", peer="server", phase="unmask")
@@ -392,7 +337,7 @@ class PairwiseClient(Secret):
         if me in body.participants and me not in survivors:
             self._end_dead(batch, setup, body, checked, fresh=fresh)
         self._check_own(current, me, survivors, body)
-        self._accept_delivery(batch, checked)
+        accept_delivery(batch, checked)
         if fresh or current is None:
             current = self._begin(batch, setup, body.round_id, body.participants, RoundState.IDLE)
         answer = self._answer(batch, setup, current, survivors, context)
@@ -413,12 +358,12 @@ class PairwiseClient(Secret):
         batch: ClientBatch,
         setup: Setup,
         body: UnmaskRequest,
-        checked: tuple[list[int], dict[int, dealing.Holding], list[int]] | None,
+        checked: Delivered | None,
         *,
         fresh: bool,
     ) -> None:
         """End a round whose request says that we dropped out: answer nothing, forget its secrets."""
-        self._accept_delivery(batch, checked)
+        accept_delivery(batch, checked)
         if fresh:
             self._begin(batch, setup, body.round_id, body.participants, RoundState.IDLE)
         batch.erase_before(body.round_id + 1)
