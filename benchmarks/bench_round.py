@@ -1,6 +1,6 @@
 """One whole round in one process: exact first, then what each side spends and sends.
 
-``make bench BENCH=round`` is not paired with a peer yet; it prints where the time of our own round goes.
+Part of ``make bench``. Not paired with a peer yet; it prints where the time of our own round goes.
 """
 
 from __future__ import annotations
