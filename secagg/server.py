@@ -11,7 +11,7 @@ import numpy as np
 from secagg.accumulator import Accumulator
 from secagg.aggregate import Aggregate
 from secagg.client import check_parties
-from secagg.errors import AbortError, InternalError, ParameterError, StateError
+from secagg.errors import AbortError, InternalError, ParameterError, SecAggError, StateError
 from secagg.hazmat.transcript import digest
 from secagg.identity import Identity, Roster
 from secagg.params import Params
@@ -38,7 +38,7 @@ class Server:
 
     Notes
     -----
-    Nothing but `open_round` and `close_phase` advances a phase: deadlines are the caller's.
+    Nothing but `open_round`, `close_phase` and `abort` moves a phase: deadlines are the caller's.
 
     Examples
     --------
@@ -162,9 +162,10 @@ class Server:
                 self._results[opening.round_id] = self._open(opening, bulk)
                 for old in sorted(self._results)[:-KEPT_RESULTS]:
                     del self._results[old]
-        except AbortError as error:
+        except SecAggError as error:
+            # Whatever went wrong, the round is over, and result() must say so.
             if round_id is not None:
-                self._results[round_id] = error
+                self._results[round_id] = error if isinstance(error, AbortError) else AbortError(f"ended by: {error}")
             raise
 
     def abort(self) -> None:

@@ -360,3 +360,29 @@ def test_old_results_are_let_go():
     f.check(f.ids, 10)
     with pytest.raises(StateError):
         f.server.result(2)
+
+
+def test_a_refused_request_of_another_session_leaves_a_provisional_client_as_it_was():
+    f = Federation(5)
+    f.server.open_round(1)
+    inbox = f.requests()
+    f.clients["c0"].receive(inbox["c0"][0])
+    first = f.clients["c0"].outbox()
+    other = Server(make_params(5, threshold=5, min_clients=5), identity=f.server_key, roster=f.roster)
+    other.open_round(1)
+    with pytest.raises(AuthenticationError, match="Params"):
+        f.clients["c0"].receive(other.outbox()[0][1])
+    sent = f.hand(inbox)
+    assert [frame for name, frame in sent if name == "c0"] == first
+    f.bring(sent)
+    f.server.close_phase()
+    f.until("idle")
+    f.check(f.ids)
+
+
+def test_the_cohort_is_remembered_across_an_aborted_setup():
+    f = Federation(7, corrupt=1, threshold=5, min_clients=5)
+    with pytest.raises(ThresholdError):
+        f.round(1, silent={"keys": set(f.ids[:3])}, cohort=f.ids[:6])
+    f.round(2)
+    f.check(f.ids[:6], 2)

@@ -126,18 +126,18 @@ class PairwiseClient(Secret):
 
     def _keys_requested(self, body: KeysRequest, session: bytes, payload: bytes) -> None:
         mark = digest("request", session, payload)
-        if self._session != session:
-            self._batch, self._round, self._floor = None, None, -1
-        if self._batch is not None and self._batch.request_digest == mark:
-            self._out.append(self._batch.advertisement)
+        # A request of another session, let in while ours is provisional, is judged as if we were new; ours stays until it holds.
+        batch, floor = (self._batch, self._floor) if self._session == session else (None, -1)
+        if batch is not None and batch.request_digest == mark:
+            self._out.append(batch.advertisement)
             return
-        if self._batch is not None and body.first_round == self._batch.request.first_round:
+        if batch is not None and body.first_round == batch.request.first_round:
             raise EquivocationError("a second, different keys request", peer="server", phase="keys")
         if body.params_hash != self._params.hash or body.rounds != self._params.rounds_per_setup:
             raise AuthenticationError("the server asks under other Params than ours", peer="server", phase="keys")
         if body.roster_hash != self._roster.hash():
             raise AuthenticationError("the server has another roster than ours", peer="server", phase="keys")
-        if body.first_round <= self._floor or body.first_round >= 1 << 63:
+        if body.first_round <= floor or body.first_round >= 1 << 63:
             raise PeerError("round id does not increase", peer="server", phase="keys")
         channel = KeyPair.generate(self._entropy)
         server_secret = channel.agree(body.server_key)  # refuses a small-order server key before anything is kept
@@ -157,7 +157,7 @@ class PairwiseClient(Secret):
         self._batch.machine.fire(ClientEvent.KEYS_REQUEST)
         self._round = None
         self._session = session
-        self._floor = max(self._floor, body.first_round - 1)
+        self._floor = max(floor, body.first_round - 1)
         self._out.append(advertisement)
 
     def _need_batch(self, phase: str) -> ClientBatch:

@@ -7,7 +7,7 @@ complete and its signed header holds.
 
 from __future__ import annotations
 
-from secagg.errors import AuthenticationError, DecodeError, EquivocationError, InputError, PeerError
+from secagg.errors import AuthenticationError, DecodeError, InputError, PeerError
 from secagg.hazmat import aead, signing
 from secagg.protocols.pairwise import dealing, unmasking
 from secagg.protocols.pairwise.messages import (
@@ -154,8 +154,7 @@ class Intake:
         batch, setup, _ = self._state.setup()
         rank = setup.ranks[sender]
         if rank in batch.acknowledged:
-            if tuple(complaints) != batch.complaints.get(rank, ()):
-                raise EquivocationError("complaints differ from the first ones", peer=sender, phase=self._state.phase)
+            self._state.twice(sender, tuple(complaints) == batch.complaints.get(rank, ()))
             return
         setup.check_ranks(complaints, setup.neighbours[rank], sender)
         batch.complaints[rank] = tuple(complaints)

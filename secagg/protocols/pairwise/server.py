@@ -63,6 +63,7 @@ class PairwiseServer(Secret):
         self._machine = self._state.machine
         self._intake = Intake(self._state)
         self._wanted: tuple[str, ...] = ()
+        self._cohort = tuple(roster.ids)
         self._floor = -1
         self._out: list[tuple[str | None, bytes]] = []
 
@@ -123,11 +124,7 @@ class PairwiseServer(Secret):
         if round_id <= self._floor:
             raise InputError(f"round ids strictly increase; the last one used is {self._floor}")
         batch = self._state.batch
-        crew = (
-            self._known(cohort, "cohort")
-            if cohort is not None
-            else (batch.cohort if batch else self._known(None, "cohort"))
-        )
+        crew = self._known(cohort, "cohort") if cohort is not None else self._cohort
         wanted = self._known(participants, "participants") if participants is not None else crew
         if not set(wanted) <= set(crew):
             raise InputError("participants must belong to the cohort")
@@ -144,7 +141,7 @@ class PairwiseServer(Secret):
             members = set(batch.setup.names(batch.members))
             fresh = len(members.intersection(wanted)) < self._params.min_clients
         self._machine.local(ServerEvent.OPEN_SETUP)
-        self._floor, self._wanted = round_id, wanted
+        self._floor, self._wanted, self._cohort = round_id, wanted, crew
         self._state.round = Round(round_id)
         self._state.bulk = self._new_bulk()
         if fresh:
