@@ -7,15 +7,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from secagg.accumulator import protect
-from secagg.errors import InputError, ParameterError
+from secagg.errors import DecodeError, InputError, ParameterError, StateError
 from secagg.hazmat.kdf import hkdf
 from secagg.hazmat.transcript import u64
 from secagg.identity import Identity, Roster
 from secagg.params import Params
 from secagg.protocols.pairwise import PairwiseClient
+from secagg.store import Ledger, open_snapshot, seal_snapshot
 
 __all__ = ["Awaiting", "Client", "rounding_key"]
+
+
+class _Snapshot(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    params: bytes
+    me: str
+    rounding_seed: bytes | None
+    core: bytes
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,9 @@ class Client:
     roster : Roster
     session : bytes, optional
         16-byte session id to insist on; learnt from the first request otherwise.
+    ledger : path-like, optional
+        File in which this client remembers, durably, what it has sent (see `secagg.store.Ledger`). Without one, a client whose
+        state is rolled back or copied can be made to answer twice: docs/threat-model.md says what that costs.
     rounding_seed : bytes, optional
         Makes stochastic rounding reproducible for experiments. Never a source of keys.
 
@@ -51,6 +64,8 @@ class Client:
     ------
     ParameterError
         `me` is not in the roster, `identity` is not its key, or the roster is larger than the Params allow.
+    InputError
+        The ledger is damaged, another client's, or cannot be opened.
 
     Examples
     --------
@@ -70,6 +85,7 @@ class Client:
         identity: Identity,
         roster: Roster,
         session: bytes | None = None,
+        ledger: str | os.PathLike[str] | None = None,
         rounding_seed: bytes | None = None,
     ) -> None:
         check_parties(params, roster)
@@ -82,7 +98,10 @@ class Client:
         self._params = params
         self._me = me
         self._rounding_seed = rounding_seed
-        self._core = PairwiseClient(params, me, identity, roster, os.urandom, session)
+        self._identity = identity
+        self._roster = roster
+        self._ledger = None if ledger is None else Ledger(ledger, me=me, identity=identity)
+        self._core = PairwiseClient(params, me, identity, roster, os.urandom, session, self._ledger)
 
     def __repr__(self) -> str:
         return f"Client(me={self._me!r}, awaiting={self.awaiting})"
@@ -159,6 +178,73 @@ class Client:
     def outbox(self) -> list[bytes]:
         """Return the frames to send to the server, oldest first, and forget them."""
         return self._core.take_outbox()
+
+    def snapshot(self) -> bytes:
+        """Return this client's whole state, sealed so that only the same identity under the same roster can restore it.
+
+        Store it, in place of the one before, after `outbox` and before the frames are sent.
+
+        Raises
+        ------
+        StateError
+            Frames wait in the outbox, and would be lost: take them first.
+
+        Notes
+        -----
+        A snapshot holds the secrets of the rounds to come. Together with the identity's private key and recorded traffic, an
+        old one opens the masks of rounds that were still ahead when it was made: overwrite it, keep no history. Its size is
+        about ``(64 * rounds_per_setup + 500) * neighbours`` bytes.
+        """
+        if self._core.pending:
+            raise StateError("frames wait in the outbox; take them, store the snapshot, then send them")
+        kept = _Snapshot(self._params.to_bytes(), self._me, self._rounding_seed, self._core.freeze())
+        plain = msgspec.msgpack.encode(kept)
+        return seal_snapshot(plain, identity=self._identity, roster=self._roster, session=self._core.session)
+
+    @classmethod
+    def restore(
+        cls,
+        snapshot: bytes,
+        *,
+        identity: Identity,
+        roster: Roster,
+        ledger: str | os.PathLike[str] | None = None,
+    ) -> Client:
+        """Return the client that made a snapshot; where the ledger knows of later frames, those stand.
+
+        Parameters
+        ----------
+        snapshot : bytes
+            From `snapshot`. An older one than the last is no danger with the ledger: what has left since is sent again byte
+            for byte or not at all.
+        identity, roster, ledger
+            As for the client that made it.
+
+        Raises
+        ------
+        InputError
+            Torn, changed, another identity's or another roster's; or the ledger is.
+        """
+        plain = open_snapshot(snapshot, identity=identity, roster=roster)
+        try:
+            kept = msgspec.msgpack.decode(plain, type=_Snapshot)
+            params = Params.from_bytes(kept.params)
+            client = cls(
+                params, me=kept.me, identity=identity, roster=roster, ledger=ledger, rounding_seed=kept.rounding_seed
+            )
+        except msgspec.DecodeError:
+            raise InputError("the snapshot is of another version") from None
+        try:
+            client._core.thaw(kept.core)
+        except DecodeError:
+            client.close()
+            raise InputError("the snapshot is of another version") from None
+        return client
+
+    def close(self) -> None:
+        """Close the ledger, if there is one; what was sent stays in it."""
+        if self._ledger is not None:
+            self._ledger.close()
 
 
 def check_parties(params: Params, roster: Roster) -> None:

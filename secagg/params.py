@@ -11,8 +11,8 @@ from typing import Literal
 import msgspec
 
 from secagg import bounds
-from secagg.encoding import FixedPoint, Integer, Layout, SegmentPlan
-from secagg.errors import ParameterError
+from secagg.encoding import FixedPoint, Integer, Layout, SegmentPlan, encoding_from_canonical
+from secagg.errors import ParameterError, SecAggError
 from secagg.hazmat import transcript
 
 __all__ = ["Params"]
@@ -276,7 +276,7 @@ class Params:
     @cached_property
     def hash(self) -> bytes:
         """32 bytes that stand for these Params in every signature (docs/spec/pairwise.md, Canonical Params)."""
-        return transcript.digest("params", msgspec.msgpack.encode(self.canonical()))
+        return transcript.digest("params", self.to_bytes())
 
     def canonical(self) -> tuple[object, ...]:
         """Return the nested tuple that `hash` covers: every field in order of declaration, encodings and layout likewise."""
@@ -289,6 +289,34 @@ class Params:
                 value = value.canonical()
             values.append(value)
         return tuple(values)
+
+    def to_bytes(self) -> bytes:
+        """Return the canonical MessagePack bytes: what `hash` covers, and what `from_bytes` takes."""
+        return msgspec.msgpack.encode(self.canonical())
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Params:
+        """Return the Params whose canonical bytes these are; every check is made again.
+
+        Raises
+        ------
+        ParameterError
+            Not the canonical bytes of valid Params of this version.
+        """
+        names = [field.name for field in fields(cls)]
+        try:
+            values = dict(zip(names, msgspec.msgpack.decode(data), strict=True))
+            values["layout"] = Layout.from_canonical(values["layout"])
+            values["encoding"] = encoding_from_canonical(values["encoding"])
+            values["segments"] = {name: encoding_from_canonical(each) for name, each in values["segments"]}
+            values["metrics"] = tuple(values["metrics"])
+            made = cls(**values)
+        except (msgspec.DecodeError, TypeError, ValueError, RecursionError) as error:
+            reason = f": {error}" if isinstance(error, SecAggError) else ""
+            raise ParameterError(f"not the canonical bytes of Params{reason}") from None
+        if made.to_bytes() != data:
+            raise ParameterError("not the canonical bytes of Params")
+        return made
 
     @property
     def max_frame_bytes(self) -> int:

@@ -6,17 +6,14 @@ import os
 from collections.abc import Collection, Mapping
 from typing import Any
 
-import numpy as np
-
 from secagg.accumulator import Accumulator
 from secagg.aggregate import Aggregate
 from secagg.client import check_parties
 from secagg.errors import AbortError, InternalError, ParameterError, SecAggError, StateError
-from secagg.hazmat.transcript import digest
 from secagg.identity import Identity, Roster
 from secagg.params import Params
 from secagg.protocols.pairwise import Opening, PairwiseServer
-from secagg.receipt import Receipt
+from secagg.receipt import Receipt, result_digest
 
 __all__ = ["Server"]
 
@@ -196,15 +193,15 @@ class Server:
         plan = self._params.segment_plan
         sums = bulk.finish(opening.context, opening.keys, opening.signs)
         decoded = plan.decode(sums)
-        if decoded.lanes != len(opening.survivors):
+        if decoded.lanes != len(opening.uploads):
             raise AbortError(
                 "check lane does not hold: a client garbled its upload or its shares; nothing was released"
             )
-        if decoded.weight > self._params.max_weight * len(opening.survivors):
+        if decoded.weight > self._params.max_weight * len(opening.uploads):
             raise AbortError(
                 "the sum of weights is out of range: a client sent a weight over max_weight; nothing was released"
             )
-        if decoded.clipped > sum(segment.count for segment in plan.segments) * len(opening.survivors):
+        if decoded.clipped > sum(segment.count for segment in plan.segments) * len(opening.uploads):
             raise AbortError(
                 "the count of clipped values is out of range: a client garbled its upload; nothing was released"
             )
@@ -214,15 +211,14 @@ class Server:
             raise AbortError(
                 f"{decoded.out_of_range} sums are out of range: a client garbled its upload; nothing was released"
             )
-        packed = b"".join(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<")).tobytes() for array in sums)
         receipt = Receipt(
-            opening.session, opening.round_id, opening.setup_hash, opening.members_hash, opening.context,
-            digest("result", packed), opening.participants, opening.survivors, opening.signatures,
+            opening.session, opening.round_id, self._params.hash, opening.setup_hash, opening.members_hash, opening.context,
+            result_digest(sums), opening.participants, opening.uploads, opening.signatures,
         )  # fmt: skip
         if receipt.account != opening.account:
             raise InternalError("receipt does not match the round's account")
         object.__setattr__(receipt, "server_signature", self._identity.sign(receipt.statement))
         return Aggregate(
-            decoded.mean, decoded.sum, decoded.integer_sum, decoded.weight, decoded.metrics, opening.survivors,
+            decoded.mean, decoded.sum, decoded.integer_sum, decoded.weight, decoded.metrics, receipt.survivors,
             decoded.clipped, receipt, opening.blamed,
         )  # fmt: skip

@@ -91,6 +91,24 @@ class Layout:
             raise InputError(f"the update has more than {MAX_LENGTH} values")
         return layout
 
+    @classmethod
+    def from_canonical(cls, canonical: Sequence[Any]) -> Layout:
+        """Return the layout that `canonical` describes, as a nest of tuples or lists.
+
+        Raises
+        ------
+        InputError
+            Not such a nest.
+        """
+        try:
+            name, tree = canonical
+            layout = cls(_checked_tree(tree, 0))
+        except (TypeError, ValueError, IndexError):
+            raise InputError("not a canonical layout") from None
+        if name != "layout" or not 1 <= layout.size <= MAX_LENGTH:
+            raise InputError("not a canonical layout")
+        return layout
+
     @cached_property
     def leaves(self) -> tuple[Leaf, ...]:
         """The arrays in layout order."""
@@ -224,6 +242,24 @@ def _tree_of(example: Any, path: str, depth: int) -> Tree:
         return ("list" if type(example) is list else "tuple", items)
     array = _as_array(example, path)
     return ("leaf", array.dtype.newbyteorder("=").name, tuple(int(side) for side in array.shape))
+
+
+def _checked_tree(tree: Sequence[Any], depth: int) -> Tree:
+    """Return a decoded tree as tuples; TypeError, ValueError or IndexError if it is none."""
+    kind, *rest = tree
+    if kind == "flat" and depth == 0 and type(rest[0]) is int and len(rest) == 1:
+        return ("flat", rest[0])
+    if kind == "leaf":
+        dtype, shape = rest
+        if dtype in DTYPES and all(type(side) is int and side >= 0 for side in shape):
+            return ("leaf", dtype, tuple(shape))
+    if kind in ("dict", "list", "tuple") and depth <= MAX_DEPTH and len(rest) == 1:
+        if kind != "dict":
+            return (kind, tuple(_checked_tree(child, depth + 1) for child in rest[0]))
+        pairs = tuple((key, _checked_tree(child, depth + 1)) for key, child in rest[0])
+        if all(isinstance(key, str) and _is_utf8(key) for key, _ in pairs) and len(dict(pairs)) == len(pairs):
+            return ("dict", pairs)
+    raise ValueError
 
 
 def _is_utf8(text: str) -> bool:

@@ -10,11 +10,12 @@ from secagg.errors import InputError
 __all__ = ["MAX_BYTES", "encode_info", "hkdf", "hkdf_sha256"]
 
 MAX_BYTES = 255 * 32
+_PREFIX = b"secagg/v1/"
 _SHA256 = SHA256()
 
 
 def encode_info(label: str, *fields: bytes) -> bytes:
-    """Return the HKDF info of a label and fields: for each, 4 bytes of big-endian length, then its bytes.
+    """Return the HKDF info of ``"secagg/v1/" + label`` and fields: for each, 4 bytes of big-endian length, then its bytes.
 
     Different tuples give different infos, whatever the fields contain.
 
@@ -26,7 +27,7 @@ def encode_info(label: str, *fields: bytes) -> bytes:
     if not label:
         raise InputError("a key derivation needs a label")
     parts = []
-    for field in (label.encode(), *fields):
+    for field in (_PREFIX + label.encode(), *fields):
         if not isinstance(field, bytes) or len(field) >> 32:
             raise InputError("a key derivation field must be bytes, shorter than 2**32")
         parts += [len(field).to_bytes(4, "big"), field]

@@ -15,10 +15,11 @@ __all__ = ["SEED_BYTES", "apply_masks", "expand", "permutation"]
 
 SEED_BYTES = 16
 _WORD_BYTES = 8
+_BLOCK_BYTES = 16
 
 
-def expand(key: bytes, stream_id: int, nbytes: int) -> bytes:
-    """Return the first `nbytes` of the keystream of (key, stream id).
+def expand(key: bytes, stream_id: int, nbytes: int, *, start: int = 0) -> bytes:
+    """Return `nbytes` of the keystream of (key, stream id).
 
     Parameters
     ----------
@@ -28,15 +29,19 @@ def expand(key: bytes, stream_id: int, nbytes: int) -> bytes:
         In [0, 2**64); the first half of every counter block.
     nbytes : int
         0 or more.
+    start : int
+        Byte of the keystream to begin with.
 
     Raises
     ------
     InputError
         A value out of range.
     """
-    if nbytes < 0:
-        raise InputError(f"cannot expand to {nbytes} bytes")
-    return _kernels.keystream(exactly(key, SEED_BYTES, "seed"), _stream(stream_id), 0, nbytes)
+    if nbytes < 0 or start < 0:
+        raise InputError(f"cannot expand to {nbytes} bytes from byte {start}")
+    block, within = divmod(start, _BLOCK_BYTES)
+    made = _kernels.keystream(exactly(key, SEED_BYTES, "seed"), _stream(stream_id), block, within + nbytes)
+    return made[within:]
 
 
 def _stream(stream_id: int) -> int:

@@ -174,7 +174,9 @@ def test_spec_draws_the_tables_and_names_every_label():
         for path in Path(secagg.__file__).parent.rglob("*.py")
         if "cli" not in path.parts
     ]
-    labels = {label for source in sources for label in re.findall(r'(?:digest\(|hkdf\(\s*[\w.]+, )"([^"]+)"', source)}
+    labels = {
+        label for source in sources for label in re.findall(r'(?:digest\(\s*|hkdf\(\s*[\w.]+, )"([^"]+)"', source)
+    }
     assert labels >= {"frame", "setup", "account", "mask", "share", "rounding-seed"}
     assert [label for label in labels if f"`{label}`" not in text] == []
 
@@ -189,8 +191,7 @@ class Wiretap(Network):
     def known(cls, params, ids):
         network = cls.fresh(params, ids)
         for name, client in network.clients.items():
-            core = client._core
-            client._core = PairwiseClient(params, name, core._identity, core._roster, Entropy(name))
+            client._core = PairwiseClient(params, name, client._identity, client._roster, Entropy(name))
         network.down, network.up = {name: {} for name in ids}, {name: [] for name in ids}
         return network
 
@@ -254,9 +255,7 @@ def test_whole_round(shape, n):
     )
     ids = [f"c{i}" for i in range(n)]
     network = Wiretap.known(params, ids)
-    refs = {
-        name: Client(settings, name, network.clients[name]._core._identity.to_bytes(), Entropy(name)) for name in ids
-    }
+    refs = {name: Client(settings, name, network.clients[name]._identity.to_bytes(), Entropy(name)) for name in ids}
     weights = {name: 2 + 3 * i for i, name in enumerate(ids)}
 
     def submit(client):
@@ -313,10 +312,11 @@ def check_round(network, settings, refs, round_id, weights):
         for value in part
     )
     receipt = result.receipt
-    assert receipt.result_hash == ref_hashes.digest("result", raw)
+    assert receipt.result_hash == ref_hashes.digest("result", hashlib.sha256(raw).digest())
     members = sorted(next(iter(refs.values())).members)
+    tags = {setup.ids.index(name): receipt.uploads[name] for name in survivors}
     assert receipt.account == setup.account(
-        round_id, members, participants, ranks, ref_hashes.digest("context", b"the model")
+        round_id, members, participants, tags, ref_hashes.digest("context", b"the model")
     )
     signed = [part for name in sorted(receipt.signatures) for part in (name.encode(), receipt.signatures[name])]
     statement = ref_hashes.digest("receipt", ref_hashes.u64(round_id), receipt.account, receipt.result_hash, *signed)

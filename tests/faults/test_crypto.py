@@ -157,20 +157,20 @@ def test_fault_23_nonces_never_repeat():
 
 def lying_answer(f, name, change):
     """Replace one client's answer by what `change` makes of it, sealed and signed by that client."""
-    core = f.clients[name]._core
-    real = core._answer
+    from secagg.protocols.pairwise import unmasking
 
-    def lie(batch, setup, current, survivors, context):
-        from secagg.protocols.pairwise import unmasking
+    client = f.clients[name]
+    real = client.receive
 
+    def lie(frame):
         made = unmasking.make_answer
         unmasking.make_answer = lambda *args: change(made(*args))
         try:
-            return real(batch, setup, current, survivors, context)
+            real(frame)
         finally:
             unmasking.make_answer = made
 
-    core._answer = lie
+    client.receive = lie
 
 
 def garble(plain):

@@ -22,7 +22,7 @@ def digest(label, *fields):
 
 
 def hkdf(ikm, label, *fields, length):
-    info = b"".join(u32(len(part)) + part for part in (label.encode(), *fields))
+    info = b"".join(u32(len(part)) + part for part in (b"secagg/v1/" + label.encode(), *fields))
     key = hmac.new(bytes(32), ikm, hashlib.sha256).digest()
     out, block, number = b"", b"", 0
     while len(out) < length:

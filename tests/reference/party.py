@@ -41,10 +41,12 @@ class Setup:
     def participants_hash(self, round_id, ranks):
         return digest("participants", self.hash, u64(round_id), *self.names(ranks))
 
-    def account(self, round_id, members, participants, survivors, context_hash):
-        alive = digest("survivors", self.hash, u64(round_id), *self.names(survivors))
+    def account(self, round_id, members, participants, uploads, context_hash):
+        """`uploads` maps a survivor's rank to the tag in its header."""
+        alive = [part for rank in sorted(uploads) for part in (self.ids[rank].encode(), uploads[rank])]
+        alive = digest("survivors", self.hash, u64(round_id), *alive)
         return digest(
-            "account", self.session, u64(round_id), self.hash, self.members_hash(members),
+            "account", self.session, u64(round_id), self.settings.params_hash, self.hash, self.members_hash(members),
             self.participants_hash(round_id, participants), alive, context_hash,
         )  # fmt: skip
 
@@ -75,6 +77,7 @@ class Client:
         self.keys = [self.entropy(32) for _ in range(rounds)]
         self.seeds = [self.entropy(16) for _ in range(rounds)]
         self.rounding = self.entropy(32)
+        self.sharing = self.entropy(32)
         publics = b"".join(map(frames.public, self.keys))
         return self._envelope(
             frames.ADVERTISEMENT, [first, rounds, params_hash, server_key, frames.public(self.channel), publics]
@@ -84,10 +87,11 @@ class Client:
         self.setup = setup = Setup(self.settings, self.keys_request, request)
         self.rank = setup.ids.index(self.me)
         neighbours = sorted(setup.graph[self.rank])
-        plain = dealing.plaintexts(self.seeds, self.keys, self.settings.threshold, self.rank, neighbours, self.entropy)
+        derived = stream.Source(hkdf(self.sharing, "dealing", setup.hash, length=16))
+        plain = dealing.plaintexts(self.seeds, self.keys, self.settings.threshold, self.rank, neighbours, derived)
         self.own = plain[self.rank]
         boxes = b"".join(
-            frames.seal(self._box_key(rank, self.me, setup.ids[rank]), plain[rank], setup.hash, self.entropy)
+            frames.seal(self._box_key(rank, self.me, setup.ids[rank]), plain[rank], setup.hash, derived)
             for rank in neighbours
         )
         roots = b"".join(dealing.root(plain[rank]) for rank in sorted(plain))
@@ -151,9 +155,9 @@ class Client:
     def answer(self, request):
         round_id, _, participants, headers, delivery = frames.body(request)
         self.take(delivery)
-        survivors = [self.setup.ids.index(frames.outer(frame)[1][1]) for frame in headers]
-        context_hash = frames.body(headers[0])[5]
-        account = self.setup.account(round_id, self.members, participants, survivors, context_hash)
+        uploads = {self.setup.ids.index(frames.outer(frame)[1][1]): frames.body(frame)[6] for frame in headers}
+        survivors, context_hash = sorted(uploads), frames.body(headers[0])[5]
+        account = self.setup.account(round_id, self.members, participants, uploads, context_hash)
         parts = [b"", b"", b"", b""]
         for rank in sorted(set(self.held) & set(participants)):
             kind = 0 if rank in survivors else 1

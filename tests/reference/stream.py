@@ -11,6 +11,17 @@ def keystream(key, stream, blocks):
     return b"".join(aes.update(u64(stream) + u64(i)) for i in range(blocks))
 
 
+class Source:
+    """Bytes of a keystream in order."""
+
+    def __init__(self, key):
+        self.key, self.used = key, 0
+
+    def __call__(self, length):
+        self.used += length
+        return keystream(self.key, 0, -(-self.used // 16))[self.used - length : self.used]
+
+
 def words(key, stream, size, count):
     """Return the first `count` little-endian words of `size` bytes."""
     data = keystream(key, stream, -(-count * size // 16))

@@ -79,9 +79,9 @@ def test_fault_58_and_59_no_secret_in_repr_and_no_pickle():
         for act in (pickle.dumps, copy.copy, copy.deepcopy):
             with pytest.raises(TypeError):
                 act(thing)
-    batch = f.clients["c0"]._core._batch
+    batch = f.clients["c0"]._core._state.batch
     secrets = [*batch.seeds, batch.rounding, batch.server_secret]
-    shown = repr(batch) + repr(f.clients["c0"]._core._round) + repr(f.server._core._state) + repr(batch.own)
+    shown = repr(batch) + repr(f.clients["c0"]._core._state.round) + repr(f.server._core._state) + repr(batch.own)
     assert all(secret.hex() not in shown and repr(secret)[2:-1] not in shown for secret in secrets)
 
 
@@ -159,7 +159,7 @@ def test_one_setup_serves_many_rounds_with_samples():
             f.phase()
         f.check(participants, round_id)
     assert phases == ["keys", "masked", "masked", "masked"]
-    batch = f.clients["c0"]._core._batch
+    batch = f.clients["c0"]._core._state.batch
     assert batch.seeds == [None] * 4
     assert all(share is None for holding in batch.holdings.values() for share in holding.shares)
 
@@ -174,7 +174,11 @@ def test_receipts_verify_and_show_tampering():
     name = next(iter(receipt.signatures))
     stranger = {"nobody": receipt.signatures[name]}
     for change in (
-        {"survivors": receipt.survivors[1:]},
+        {"uploads": {name: receipt.uploads[name] for name in receipt.survivors[1:]}},
+        {"uploads": {**receipt.uploads, receipt.survivors[0]: bytes(32)}},
+        {"params_hash": bytes(32)},
+        {"participants": receipt.participants[1:]},
+        {"participants": (*receipt.participants[1:], receipt.participants[0])},
         {"context_hash": bytes(32)},
         {"result_hash": bytes(32)},
         {"round_id": 2},
@@ -346,8 +350,8 @@ def test_fault_59_internal_state_is_never_pickled_or_copied():
     f.server.open_round(1)
     f.until("masked")
     f.hand(f.requests())
-    core = f.clients["c0"]._core
-    for thing in (core, core._batch, core._round, core._batch.own, f.server._core, f.server._core._state):
+    core, state = f.clients["c0"]._core, f.clients["c0"]._core._state
+    for thing in (core, state, state.batch, state.round, state.batch.own, f.server._core, f.server._core._state):
         for act in (pickle.dumps, copy.copy, copy.deepcopy):
             with pytest.raises(TypeError, match="secret"):
                 act(thing)

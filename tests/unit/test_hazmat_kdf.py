@@ -45,7 +45,7 @@ def test_vectors(case: dict) -> None:
 
 @given(st.binary(min_size=1, max_size=64), st.lists(st.binary(max_size=40), max_size=4), st.integers(1, 200))
 def test_hkdf_binds_the_fields(ikm: bytes, fields: list[bytes], length: int) -> None:
-    info = b"".join(len(part).to_bytes(4, "big") + part for part in (b"label", *fields))
+    info = b"".join(len(part).to_bytes(4, "big") + part for part in (b"secagg/v1/label", *fields))
     assert kdf.hkdf(ikm, "label", *fields, length=length, salt=b"s") == plain_hkdf(ikm, b"s", info, length)
 
 

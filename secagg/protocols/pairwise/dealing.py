@@ -92,9 +92,15 @@ class Holding(Secret):
             for size in (SEED_SHARE_BYTES, KEY_SHARE_BYTES):
                 shares.append(plaintext[at : at + size])
                 at += size
-        leaves = [_leaf(_salt(salt, i), i, share or b"") for i, share in enumerate(shares)]
-        leaves += [bytes(HASH_BYTES)] * ((1 << _depth(rounds)) - len(leaves))
-        return cls(salt, shares, leaves)
+        return cls.rebuild(salt, shares, ())
+
+    @classmethod
+    def rebuild(cls, salt: bytes, shares: Sequence[bytes | None], erased: Sequence[bytes]) -> Holding:
+        """Return the holding of these shares, None standing for one whose leaf hash comes, in order, in `erased`."""
+        gone = iter(erased)
+        leaves = [next(gone) if share is None else _leaf(_salt(salt, i), i, share) for i, share in enumerate(shares)]
+        leaves += [bytes(HASH_BYTES)] * ((1 << _depth(len(leaves) // 2)) - len(leaves))
+        return cls(salt, list(shares), leaves)
 
     def root(self) -> bytes:
         """Return the holder's hash, as the dealer signs it."""

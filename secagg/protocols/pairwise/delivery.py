@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 from secagg.errors import AbortError, AuthenticationError, EquivocationError, PeerError
 from secagg.protocols.pairwise import dealing
+from secagg.protocols.pairwise.client_state import ClientBatch
 from secagg.protocols.pairwise.messages import HASH_BYTES, Delivery
 from secagg.protocols.pairwise.setup import Setup
 from secagg.protocols.pairwise.transitions import ClientEvent, SetupState
-from secagg.protocols.pairwise.upload import ClientBatch
 from secagg.protocols.secret import Secret
 
 __all__ = ["Delivered", "accept_delivery", "check_delivery"]
@@ -68,6 +68,4 @@ def accept_delivery(batch: ClientBatch, delivered: Delivered | None) -> None:
         return
     batch.members, batch.holdings, batch.complaints = delivered.members, delivered.holdings, delivered.complaints
     batch.machine.fire(ClientEvent.DELIVERY)
-    # Nothing of the batch needs them any more, and with recorded traffic they would open erased shares.
-    batch.channel, batch.dealt = None, b""
-    batch.pairwise.clear()
+    batch.erase_setup()

@@ -6,12 +6,11 @@ string, so that no length in a frame asks for an allocation that the frame's own
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import IntEnum
 
 import msgspec
 
-from secagg.hazmat import transcript
 from secagg.hazmat.transcript import digest, u64
 
 __all__ = [
@@ -196,9 +195,10 @@ def participants_digest(setup_hash: bytes, round_id: int, ids: Iterable[str]) ->
     return digest("participants", setup_hash, u64(round_id), *_ids(ids))
 
 
-def survivors_digest(setup_hash: bytes, round_id: int, ids: Iterable[str]) -> bytes:
-    """Return H(survivors) of one round."""
-    return digest("survivors", setup_hash, u64(round_id), *_ids(ids))
+def survivors_digest(setup_hash: bytes, round_id: int, uploads: Mapping[str, bytes]) -> bytes:
+    """Return H(survivors) of one round: each survivor's id and the tag of its upload, in order of id."""
+    parts = [part for name in sorted(uploads, key=str.encode) for part in (name.encode(), uploads[name])]
+    return digest("survivors", setup_hash, u64(round_id), *parts)
 
 
 def context_digest(context: bytes) -> bytes:
@@ -214,6 +214,7 @@ def upload_tag(chunk_tags: Iterable[bytes]) -> bytes:
 def account_digest(
     session: bytes,
     round_id: int,
+    params: bytes,
     setup_hash: bytes,
     members: bytes,
     participants: bytes,
@@ -221,4 +222,4 @@ def account_digest(
     context: bytes,
 ) -> bytes:
     """Return the account of a round that every answering client signs for the receipt."""
-    return transcript.digest("account", session, u64(round_id), setup_hash, members, participants, survivors, context)
+    return digest("account", session, u64(round_id), params, setup_hash, members, participants, survivors, context)

@@ -37,8 +37,7 @@ class Opening(Secret):
     keys: list[bytes]
     signs: list[int]
     participants: tuple[str, ...]
-    survivors: tuple[str, ...]
-    participants_hash: bytes
+    uploads: dict[str, bytes]
     members_hash: bytes
     setup_hash: bytes
     session: bytes

@@ -138,7 +138,8 @@ class PairwiseServer(Secret):
             )
         fresh = batch is None or batch.setup is None or not batch.setup.covers(round_id) or batch.cohort != crew
         if not fresh and batch is not None and batch.setup is not None:
-            members = set(batch.setup.names(batch.members))
+            useless = self._state.unopenable(batch.members)
+            members = {batch.setup.ids[rank] for rank in batch.members if rank not in useless}
             fresh = len(members.intersection(wanted)) < self._params.min_clients
         self._machine.local(ServerEvent.OPEN_SETUP)
         self._floor, self._wanted, self._cohort = round_id, wanted, crew
@@ -295,9 +296,9 @@ class PairwiseServer(Secret):
         current.account = unmasking.account(
             setup,
             current.round_id,
-            batch.members,
+            batch.members_hash,
             current.participants_hash,
-            current.survivors,
+            {setup.ids[rank]: current.headers[setup.ids[rank]][1].tag for rank in current.survivors},
             current.context,
         )
         headers = [current.headers[setup.ids[rank]][0] for rank in current.survivors]
@@ -350,8 +351,9 @@ class PairwiseServer(Secret):
         self._state.round = None
         return Opening(
             current.round_id, current.context, keys, signs, tuple(setup.names(current.participants)),
-            tuple(setup.names(current.survivors)), current.participants_hash, setup.members_hash(batch.members),
-            setup.setup_hash, self.session, current.account, current.signatures, opener.blamed,
+            {setup.ids[rank]: current.headers[setup.ids[rank]][1].tag for rank in current.survivors},
+            batch.members_hash, setup.setup_hash, self.session, current.account, current.signatures,
+            opener.blamed,
         )  # fmt: skip
 
 

@@ -132,7 +132,9 @@ class ServerState(Secret):
 
     def unopenable(self, ranks: Iterable[int]) -> dict[int, list[int]]:
         """Return those whose masks too few holders could ever open, each with the holders that complained of its shares."""
-        batch, setup, _ = self.setup()
+        if self.batch is None or self.batch.setup is None:
+            raise StateError("no setup is complete")
+        batch, setup = self.batch, self.batch.setup
         members = set(batch.members)
         found: dict[int, list[int]] = {}
         for rank in ranks:

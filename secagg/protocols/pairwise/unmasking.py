@@ -73,15 +73,15 @@ def answer_key(server_secret: bytes, setup: Setup, client: str, round_id: int) -
 def account(
     setup: Setup,
     round_id: int,
-    members: Sequence[int],
+    members_hash: bytes,
     participants_hash: bytes,
-    survivors: Sequence[int],
+    uploads: Mapping[str, bytes],
     context: bytes,
 ) -> bytes:
-    """Return the digest of who was asked, who survived and on which model."""
+    """Return the digest of who was asked, who survived with which upload, and on which model."""
     return account_digest(
-        setup.session, round_id, setup.setup_hash, setup.members_hash(members), participants_hash,
-        survivors_digest(setup.setup_hash, round_id, setup.names(survivors)), context,
+        setup.session, round_id, setup.request.params_hash, setup.setup_hash, members_hash, participants_hash,
+        survivors_digest(setup.setup_hash, round_id, uploads), context,
     )  # fmt: skip
 
 
@@ -108,8 +108,8 @@ def check_header(
 
 def read_headers(
     setup: Setup, members: Sequence[int], request: UnmaskRequest, roster: Roster, params: Params
-) -> tuple[list[int], bytes]:
-    """Return the survivors' ranks and their common context hash from their signed headers.
+) -> tuple[list[int], dict[str, bytes], bytes]:
+    """Return the survivors' ranks, the tags of their uploads and their common context hash from their signed headers.
 
     Raises
     ------
@@ -120,6 +120,7 @@ def read_headers(
     members_hash = setup.members_hash(members)
     wanted = participants_digest(setup.setup_hash, request.round_id, setup.names(request.participants))
     survivors: list[int] = []
+    uploads: dict[str, bytes] = {}
     context = b""
     for frame in request.headers:
         sender, payload = open_signed(frame, Kind.MASKED_HEADER, setup.session, roster, params.max_frame_bytes)
@@ -134,8 +135,9 @@ def read_headers(
         if survivors and body.context_hash != context:
             raise AuthenticationError("survivors trained on different models", peer="server", phase="unmask")
         context = body.context_hash
+        uploads[sender] = body.tag
         survivors.append(rank)
-    return survivors, context
+    return survivors, uploads, context
 
 
 def split_neighbours(

@@ -1,78 +1,23 @@
-"""What a client knows of its setup and round, and one update on its way out."""
+"""One update on its way out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from secagg.hazmat import aead
-from secagg.hazmat.agreement import KeyPair
 from secagg.hazmat.transcript import u64
-from secagg.protocols.machine import Machine
-from secagg.protocols.pairwise import dealing
-from secagg.protocols.pairwise.messages import KeysRequest, MaskedHeader, upload_tag
-from secagg.protocols.pairwise.setup import Setup
-from secagg.protocols.pairwise.transitions import CLIENT_SETUP, ClientEvent, RoundState, SetupState
+from secagg.protocols.pairwise.messages import upload_tag
 from secagg.protocols.secret import Secret
 from secagg.wire import Chunk, encode_chunk
 
-__all__ = ["ClientBatch", "ClientRound", "Upload", "chunk_nonce"]
-
-
-@dataclass(repr=False)
-class ClientBatch(Secret):
-    """Secrets of one setup."""
-
-    request: KeysRequest
-    request_digest: bytes
-    advertisement: bytes
-    channel: KeyPair | None
-    server_secret: bytes
-    mask_pairs: list[KeyPair | None]
-    seeds: list[bytes | None]
-    rounding: bytes
-    machine: Machine[SetupState, ClientEvent] = field(default_factory=lambda: Machine(CLIENT_SETUP, SetupState.EMPTY))
-    pairwise: dict[int, bytes] = field(default_factory=dict)
-    setup: Setup | None = None
-    shares_digest: bytes = b""
-    dealt: bytes = b""
-    own: dealing.Holding | None = None
-    members: list[int] = field(default_factory=list)
-    holdings: dict[int, dealing.Holding] = field(default_factory=dict)
-    complaints: list[int] = field(default_factory=list)
-
-    def erase_before(self, round_id: int) -> None:
-        """Forget the secrets of every round before `round_id`."""
-        for offset in range(min(max(round_id - self.request.first_round, 0), self.request.rounds)):
-            self.mask_pairs[offset] = None
-            self.seeds[offset] = None
-            for holding in (self.own, *self.holdings.values()):
-                if holding is not None:
-                    holding.erase(offset)
-        if round_id >= self.request.first_round + self.request.rounds:
-            self.channel, self.server_secret = None, b""
-            self.pairwise.clear()
-
-
-@dataclass(repr=False)
-class ClientRound(Secret):
-    """The client's view of the round in progress."""
-
-    round_id: int
-    participants: list[int]
-    participants_hash: bytes
-    machine: Machine[RoundState, ClientEvent]
-    header: bytes = b""
-    body: MaskedHeader | None = None
-    resubmit: bool = False
-    unmask_digest: bytes = b""
-    answer: bytes = b""
+__all__ = ["Upload", "chunk_nonce"]
 
 
 class Upload(Secret):
     """One update on its way out: its masks, its chunks' frames and, last, its signed header.
 
-    Nothing is committed before `finish`; an upload that fails half-way leaves the round awaiting.
+    Nothing is committed before `finish`; an upload that fails half-way leaves the round awaiting. No chunk may leave before
+    `finish` has returned: only then does the memory know which update it is.
     """
 
     def __init__(

@@ -1,0 +1,56 @@
+"""What must outlive a client's process: which frames have left it, so that none gets a second, different one.
+
+The machines ask a `Memory` before a frame of theirs may leave. `Forgetful` serves clients that keep no ledger; the durable
+one is `secagg.store.Ledger`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+__all__ = ["Forgetful", "Memory", "Record"]
+
+
+class Record(NamedTuple):
+    """A frame that may have left: what it answers, its digest, and its bytes (empty where only the digest is kept)."""
+
+    mark: bytes
+    digest: bytes
+    frame: bytes
+
+
+class Memory(Protocol):
+    """Remembers, per session, each phase's one frame, and which rounds are over."""
+
+    def floor(self, session: bytes) -> int:
+        """Return the highest round that is over, because a frame of a later one was recorded; -1 if there is none."""
+
+    def recall(self, session: bytes, round_id: int, phase: str) -> Record | None:
+        """Return the frame that stands for one phase of one round."""
+
+    def record(self, session: bytes, round_id: int, phase: str, record: Record) -> Record:
+        """Make `record` durable unless the phase has one already; return the record that stands.
+
+        Raises
+        ------
+        AbortError
+            It could not be made durable, or the round is over: nothing may leave.
+        """
+
+
+class Forgetful:
+    """A memory that lasts no longer than the process: whatever is offered stands."""
+
+    def floor(self, session: bytes) -> int:
+        """Return -1."""
+        del session
+        return -1
+
+    def recall(self, session: bytes, round_id: int, phase: str) -> Record | None:
+        """Return None."""
+        del session, round_id, phase
+
+    def record(self, session: bytes, round_id: int, phase: str, record: Record) -> Record:
+        """Return `record`."""
+        del session, round_id, phase
+        return record

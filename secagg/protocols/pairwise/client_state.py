@@ -1,0 +1,182 @@
+"""What a client knows, apart from how it moves: the secrets of its setup, its view of the round, and its memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from secagg.errors import AuthenticationError, DecodeError, PeerError
+from secagg.hazmat.agreement import KeyPair
+from secagg.hazmat.transcript import digest
+from secagg.protocols.machine import Machine
+from secagg.protocols.memory import Memory, Record
+from secagg.protocols.pairwise import dealing
+from secagg.protocols.pairwise.messages import (
+    KeysRequest,
+    Kind,
+    MaskedHeader,
+    decoders,
+    participants_digest,
+)
+from secagg.protocols.pairwise.setup import Setup
+from secagg.protocols.pairwise.transitions import CLIENT_ROUND, CLIENT_SETUP, ClientEvent, RoundState, SetupState
+from secagg.protocols.secret import Secret
+from secagg.wire import Envelope, decode_body, decode_frame
+
+if TYPE_CHECKING:
+    from secagg.identity import Identity, Roster
+    from secagg.params import Params
+
+__all__ = ["MASKED", "SHARES", "UNMASK", "ClientBatch", "ClientRound", "ClientState"]
+
+# Phases whose one frame the memory keeps. An advertisement is not among them: it carries nothing but fresh public keys.
+SHARES, MASKED, UNMASK = "shares", "masked", "unmask"
+
+
+@dataclass(repr=False)
+class ClientBatch(Secret):
+    """Secrets of one setup."""
+
+    request: KeysRequest
+    request_digest: bytes
+    advertisement: bytes
+    channel: KeyPair | None
+    server_secret: bytes
+    mask_pairs: list[KeyPair | None]
+    seeds: list[bytes | None]
+    rounding: bytes
+    dealing: bytes
+    machine: Machine[SetupState, ClientEvent] = field(default_factory=lambda: Machine(CLIENT_SETUP, SetupState.EMPTY))
+    pairwise: dict[int, bytes] = field(default_factory=dict)
+    setup: Setup | None = None
+    shares_digest: bytes = b""
+    dealt: bytes = b""
+    own: dealing.Holding | None = None
+    members: list[int] = field(default_factory=list)
+    holdings: dict[int, dealing.Holding] = field(default_factory=dict)
+    complaints: list[int] = field(default_factory=list)
+
+    def erase_before(self, round_id: int) -> None:
+        """Forget the secrets of every round before `round_id`."""
+        for offset in range(min(max(round_id - self.request.first_round, 0), self.request.rounds)):
+            self.mask_pairs[offset] = None
+            self.seeds[offset] = None
+            for holding in (self.own, *self.holdings.values()):
+                if holding is not None:
+                    holding.erase(offset)
+        if round_id >= self.request.first_round + self.request.rounds:
+            self.erase_setup()
+            self.server_secret = self.rounding = b""
+
+    def erase_setup(self) -> None:
+        """Forget what only dealing and opening the dealt shares needed; with recorded traffic it would open erased shares."""
+        self.channel, self.dealt, self.dealing = None, b"", b""
+        self.pairwise.clear()
+
+
+@dataclass(repr=False)
+class ClientRound(Secret):
+    """The client's view of the round in progress."""
+
+    round_id: int
+    participants: list[int]
+    participants_hash: bytes
+    machine: Machine[RoundState, ClientEvent] = field(default_factory=lambda: Machine(CLIENT_ROUND, RoundState.IDLE))
+    header: bytes = b""
+    body: MaskedHeader | None = None
+    resubmit: bool = False
+    unmask_digest: bytes = b""
+    answer: bytes = b""
+
+    def submitted(self, header: bytes, body: MaskedHeader) -> None:
+        """Keep the header that left."""
+        if self.machine.state is RoundState.IDLE:  # its request came to an older copy of this state
+            self.machine.fire(ClientEvent.MASKED_REQUEST)
+        self.machine.fire(ClientEvent.SUBMIT)
+        self.header, self.body = header, body
+
+
+@dataclass(repr=False)
+class ClientState(Secret):
+    """Everything that the client's parts share: `PairwiseClient` moves it."""
+
+    params: Params
+    me: str
+    identity: Identity
+    roster: Roster
+    entropy: Callable[[int], bytes]
+    memory: Memory
+    session: bytes | None = None
+    provisional: bool = True  # until a shares request with our own fresh keys shows that the session lives
+    batch: ClientBatch | None = None
+    round: ClientRound | None = None
+    own_floor: int = -1  # highest round id that a setup or round has used, as far as this state knows
+    out: list[bytes] = field(default_factory=list)
+
+    def floor(self, session: bytes) -> int:
+        """Return the highest round of a session that is over, or in progress as far as this state knows."""
+        return max(self.own_floor if self.session == session else -1, self.memory.floor(session))
+
+    def need_batch(self, phase: str) -> ClientBatch:
+        """Return the setup under way, or refuse."""
+        if self.batch is None:
+            raise PeerError("no setup is under way here", peer="server", phase=phase)
+        return self.batch
+
+    def need_setup(self, setup_hash: bytes, round_id: int, phase: str) -> tuple[ClientBatch, Setup]:
+        """Return batch and setup if a request of this round belongs to them, or refuse."""
+        batch = self.need_batch(phase)
+        if batch.setup is None:
+            raise PeerError("no shares were dealt yet", peer="server", phase=phase)
+        if setup_hash != batch.setup.setup_hash:
+            raise AuthenticationError("request of another setup", peer="server", phase=phase)
+        if not batch.setup.covers(round_id):
+            raise PeerError("round is not in this setup", peer="server", phase=phase)
+        return batch, batch.setup
+
+    def check_participants(self, setup: Setup, members: list[int], participants: list[int], phase: str) -> None:
+        """Refuse participants who are no members, out of order, or too many or few for our Params."""
+        setup.check_ranks(participants, members, "server")
+        if not self.params.min_clients <= len(participants) <= self.params.max_participants:
+            raise PeerError("number of participants is outside Params", peer="server", phase=phase)
+
+    def new_round(self, setup: Setup, round_id: int, participants: list[int]) -> ClientRound:
+        """Return a view of a round that is not entered yet, with what the memory knows of it."""
+        view = participants_digest(setup.setup_hash, round_id, setup.names(participants))
+        current = ClientRound(round_id, list(participants), view)
+        self.reconcile(current)
+        return current
+
+    def reconcile(self, current: ClientRound) -> None:
+        """Let a frame that left before this state was last saved stand, whatever this state says."""
+        if not self.session:
+            return
+        header = self.memory.recall(self.session, current.round_id, MASKED)
+        if header is not None and header.frame and not current.header:
+            current.submitted(header.frame, read_header(header.frame))
+        answer = self.memory.recall(self.session, current.round_id, UNMASK)
+        if answer is not None and current.machine.allows(ClientEvent.UNMASK_REQUEST):
+            current.machine.fire(ClientEvent.UNMASK_REQUEST)
+            current.unmask_digest, current.answer = answer.mark, answer.frame
+
+    def enter(self, batch: ClientBatch, current: ClientRound) -> None:
+        """Make a round the one in progress; earlier ones expire."""
+        batch.erase_before(current.round_id)
+        self.own_floor = current.round_id
+        self.round = current
+
+    def record(self, session: bytes, round_id: int, phase: str, frame: bytes, *, mark: bytes = b"") -> bool:
+        """Make a frame durable before it leaves; whether it is the one that stands. See `Memory.record`."""
+        kept = b"" if phase == SHARES else frame  # a dealing is large, and made again from the same state byte for byte
+        made = Record(mark, digest("record", frame), kept)
+        return self.memory.record(session, round_id, phase, made) == made
+
+
+def read_header(frame: bytes) -> MaskedHeader:
+    """Return the body of a header of our own, out of our own memory."""
+    _, outer = decode_frame(frame, max_bytes=len(frame))
+    if not isinstance(outer, Envelope):
+        raise DecodeError("the memory holds no header")
+    body: MaskedHeader = decode_body(outer.payload, decoders[Kind.MASKED_HEADER], outer.sender)
+    return body
