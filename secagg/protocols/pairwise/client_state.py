@@ -11,7 +11,7 @@ from secagg.hazmat.agreement import KeyPair
 from secagg.hazmat.transcript import digest
 from secagg.protocols.machine import Machine
 from secagg.protocols.memory import Memory, Record
-from secagg.protocols.pairwise import dealing
+from secagg.protocols.pairwise.dealing import Holding
 from secagg.protocols.pairwise.messages import (
     KeysRequest,
     Kind,
@@ -52,9 +52,9 @@ class ClientBatch(Secret):
     setup: Setup | None = None
     shares_digest: bytes = b""
     dealt: bytes = b""
-    own: dealing.Holding | None = None
+    own: Holding | None = None
     members: list[int] = field(default_factory=list)
-    holdings: dict[int, dealing.Holding] = field(default_factory=dict)
+    holdings: dict[int, Holding] = field(default_factory=dict)
     complaints: list[int] = field(default_factory=list)
 
     def erase_before(self, round_id: int) -> None:
