@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,11 @@ def make_params(clients: int = 5, **changes: Any) -> Params:
 class Federation:
     """Clients c0.. and a server, with every key at hand for the attacks."""
 
-    def __init__(self, clients: int = 5, *, params: Params | None = None, **changes: Any) -> None:
+    def __init__(
+        self, clients: int = 5, *, params: Params | None = None, ledgers: Path | None = None, **changes: Any
+    ) -> None:
+        self.ledgers = ledgers
+        self.restarts = False  # every client a new object after each phase, as where each message finds a new process
         self.params = params or make_params(clients, **changes)
         self.ids = [f"c{i}" for i in range(clients)]
         self.keys = {name: Identity.generate() for name in self.ids}
@@ -44,8 +49,29 @@ class Federation:
         self.errors: dict[str, Exception] = {}
 
     def new_client(self, name: str, **changes: Any) -> Client:
-        settings: dict[str, Any] = {"me": name, "identity": self.keys[name], "roster": self.roster, **changes}
+        settings: dict[str, Any] = {
+            "me": name,
+            "identity": self.keys[name],
+            "roster": self.roster,
+            "ledger": self.ledger(name),
+            **changes,
+        }
         return Client(settings.pop("params", self.params), **settings)
+
+    def ledger(self, name: str) -> Path | None:
+        return None if self.ledgers is None else self.ledgers / f"{name}.ledger"
+
+    def restore(self, name: str, snapshot: bytes, **changes: Any) -> Client:
+        """The client of a snapshot, old or new, as a new process would find it."""
+        settings: dict[str, Any] = {"identity": self.keys[name], "roster": self.roster, "ledger": self.ledger(name)}
+        return Client.restore(snapshot, **{**settings, **changes})
+
+    def restart(self, *names: str) -> None:
+        """End clients after a clean snapshot and start them again."""
+        for name in names or self.ids:
+            snapshot = self.clients[name].snapshot()
+            self.clients[name].close()
+            self.clients[name] = self.restore(name, snapshot)
 
     # -- carrying -------------------------------------------------------------------------------------------------
 
@@ -73,6 +99,8 @@ class Federation:
             if client.awaiting:
                 client.submit(self.updates[name])
             sent += [(name, frame) for frame in client.outbox()]
+            if self.restarts:
+                self.restart(name)
         return sent
 
     def bring(self, frames: list[tuple[str, bytes]]) -> None:

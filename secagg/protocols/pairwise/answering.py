@@ -37,6 +37,8 @@ def unmask_requested(state: ClientState, body: UnmaskRequest, payload: bytes) ->
     if current.unmask_digest:
         if current.unmask_digest != mark:
             raise EquivocationError("a second, different unmask request", peer="server", phase="unmask")
+        if current is not state.round:
+            _catch_up(state, batch, setup, current, body)
         state.out.append(current.answer)
         return
     checked = check_delivery(batch, setup, body.delivery, state.me, state.params.min_cohort, "unmask")
@@ -62,6 +64,18 @@ def unmask_requested(state: ClientState, body: UnmaskRequest, payload: bytes) ->
     current.unmask_digest, current.answer, current.resubmit = mark, answer, False
     batch.erase_before(body.round_id + 1)
     state.out.append(answer)
+
+
+def _catch_up(
+    state: ClientState, batch: ClientBatch, setup: Setup, current: ClientRound, body: UnmaskRequest
+) -> None:
+    """Let a state that is older than its last answer take what it had taken with it, and forget what it had forgotten."""
+    if body.delivery is not None:
+        accept_delivery(
+            batch, check_delivery(batch, setup, body.delivery, state.me, state.params.min_cohort, "unmask")
+        )
+    state.enter(batch, current)
+    batch.erase_before(body.round_id + 1)
 
 
 def _check_survivors(

@@ -132,7 +132,10 @@ class PairwiseClient(Secret):
         batch, setup = state.need_setup(body.setup_hash, body.round_id, "masked")
         current = state.round
         if current is not None and current.round_id == body.round_id:
-            _ask_again(current, body)
+            _check_same(current, body)
+            if current.machine.state is RoundState.ANSWERED:
+                raise PeerError("the round was answered already", peer="server", phase="masked")
+            current.resubmit = current.machine.state is RoundState.SUBMITTED
             return
         if body.round_id <= state.floor(setup.session):
             raise PeerError("round id does not increase", peer="server", phase="masked")
@@ -142,11 +145,15 @@ class PairwiseClient(Secret):
         if setup.ranks[state.me] not in body.participants:
             raise PeerError("an update is asked of us but we are no participant", peer="server", phase="masked")
         current = state.new_round(setup, body.round_id, body.participants)
-        _ask_again(current, body)
+        _check_same(current, body)
         accept_delivery(batch, checked)
         if current.machine.allows(ClientEvent.MASKED_REQUEST):
             current.machine.fire(ClientEvent.MASKED_REQUEST)
         state.enter(batch, current)
+        # A state older than its own frames learns of them here: it may repeat its update, or has answered already.
+        current.resubmit = current.machine.state is RoundState.SUBMITTED
+        if current.machine.state is RoundState.ANSWERED:
+            batch.erase_before(body.round_id + 1)
 
     def begin_upload(self, context: bytes) -> Upload:
         """Return the masks and framer of the awaited update; nothing is committed yet.
@@ -202,12 +209,9 @@ class PairwiseClient(Secret):
         return header
 
 
-def _ask_again(current: ClientRound, body: MaskedRequest) -> None:
-    """Ask for the update of a round once more if it has left before; refuse other participants and answered rounds."""
+def _check_same(current: ClientRound, body: MaskedRequest) -> None:
+    """Refuse to see a round with other participants than before, whether it is remembered by this state or the memory."""
     if current.participants != body.participants or (
         current.body is not None and current.body.participants_hash != current.participants_hash
     ):
         raise EquivocationError("the same round again with other participants", peer="server", phase="masked")
-    if current.machine.state is RoundState.ANSWERED:
-        raise PeerError("the round was answered already", peer="server", phase="masked")
-    current.resubmit = current.machine.state is RoundState.SUBMITTED

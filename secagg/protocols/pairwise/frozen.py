@@ -131,6 +131,8 @@ def thaw(state: ClientState, data: bytes) -> None:
         raise DecodeError("not a snapshot of this version") from None
     state.session, state.provisional, state.own_floor = frozen.session, frozen.provisional, frozen.floor
     state.batch = batch
+    if batch is not None and frozen.session:
+        batch.erase_before(state.memory.floor(frozen.session) + 1)
     if frozen.round is None or batch is None or batch.setup is None:
         return
     kept = frozen.round
@@ -141,6 +143,8 @@ def thaw(state: ClientState, data: bytes) -> None:
         kept.resubmit, kept.unmask_digest, kept.answer,
     )  # fmt: skip
     state.reconcile(state.round)
+    if state.round.machine.state is RoundState.ANSWERED:
+        batch.erase_before(kept.round_id + 1)
 
 
 def _thaw_batch(state: ClientState, kept: _Batch, session: bytes) -> ClientBatch:
