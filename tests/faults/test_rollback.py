@@ -110,7 +110,7 @@ def test_fault_28_and_36_other_sets_after_a_rollback_are_refused(story, step):
 
 
 def test_fault_28_answering_first_the_lie_then_the_truth_is_refused_after_a_rollback(story):
-    f, snapshots, asked, watch = story
+    f, snapshots, _asked, watch = story
     # Round 2: c0 answers one set of survivors, is rolled back to before it, and is shown another.
     before = f.restore("c0", snapshots["after unmask"])
     f.clients["c0"] = before
@@ -167,7 +167,7 @@ def test_fault_51_without_a_ledger_the_rollback_answers_twice_as_documented(stor
 
 
 def test_fault_51_two_live_copies_on_one_ledger_send_one_frame(story):
-    f, snapshots, _, watch = story
+    f, snapshots, _, _watch = story
     one, two = (f.restore("c0", snapshots["after unmask"]) for _ in range(2))
     f.clients["c0"] = one
     f.server.open_round(2)
@@ -192,7 +192,7 @@ def test_fault_51_two_live_copies_on_one_ledger_send_one_frame(story):
 
 
 def test_a_client_without_state_but_with_its_ledger_takes_no_part_twice(story):
-    f, _, asked, watch = story
+    f, _, asked, _watch = story
     client = f.new_client("c0")
     for request in asked.values():
         assert isinstance(tell(client, request), PeerError)
@@ -222,7 +222,9 @@ def test_fault_29_told_dead_then_alive_after_a_rollback_answers_once_at_most(tmp
     request = f.requests()["c0"][0]
     body = f.body(request)
     old = f.clients["c0"].snapshot()
-    assert isinstance(tell(f.clients["c0"], f.forge(Kind.UNMASK_REQUEST, fields(body, headers=body.headers[1:]))), AbortError)
+    assert isinstance(
+        tell(f.clients["c0"], f.forge(Kind.UNMASK_REQUEST, fields(body, headers=body.headers[1:]))), AbortError
+    )
     client = f.restore("c0", old)
     assert tell(client, request) is None
     assert len(client.outbox()) == 1

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
+from secagg.hazmat import aead
+from secagg.protocols.pairwise import PairwiseClient
 from secagg.protocols.pairwise.messages import Kind, decoders
 from secagg.wire import Chunk, decode_frame
 
@@ -38,3 +41,50 @@ class Watch:
 
     def _once(self, place: tuple[Any, ...], frame: bytes) -> None:
         assert self.frames.setdefault(place, frame) == frame, f"two different frames: {place}"
+
+
+class Instruments:
+    """Looks inside: no mask seed serves two rounds or two vectors of a client, no key and nonce seal two things."""
+
+    def __init__(self, monkeypatch: Any) -> None:
+        self.rounds: dict[bytes, tuple[bytes, int]] = {}  # mask seed -> the one round it may serve
+        self.vectors: dict[tuple[bytes, str, int, int], bytes] = {}  # seed, client, segment, chunk -> what it masked
+        self.boxes: dict[tuple[bytes, bytes], bytes] = {}  # key, nonce -> output
+        self.self_masks: dict[bytes, tuple[str, int]] = {}
+        begin, seal, gmac = PairwiseClient.begin_upload, aead.seal, aead.gmac
+
+        def begin_upload(core: PairwiseClient, context: bytes) -> Any:
+            upload = begin(core, context)
+            state = core._state
+            here = (state.session, state.round.round_id)
+            for key in upload.keys:
+                assert self.rounds.setdefault(key, here) == here, "a mask seed came back in another round"
+            mine = (state.me, state.round.round_id)
+            assert self.self_masks.setdefault(upload.keys[0], mine) == mine, "a self mask came back"
+            upload.chunk = self._watch_chunk(upload, state.me)
+            return upload
+
+        def watched_seal(key: bytes, plaintext: bytes, aad: bytes, entropy: Any = os.urandom) -> bytes:
+            box = seal(key, plaintext, aad, entropy)
+            assert self.boxes.setdefault((key, box[:12]), box) == box, "a key and nonce sealed two things"
+            return box
+
+        def watched_gmac(key: bytes, nonce: bytes, data: Any) -> bytes:
+            tag = gmac(key, nonce, data)
+            assert self.boxes.setdefault((key, nonce), tag) == tag, "a key and nonce tagged two things"
+            return tag
+
+        monkeypatch.setattr(PairwiseClient, "begin_upload", begin_upload)
+        monkeypatch.setattr(aead, "seal", watched_seal)
+        monkeypatch.setattr(aead, "gmac", watched_gmac)
+
+    def _watch_chunk(self, upload: Any, me: str) -> Any:
+        chunk = type(upload).chunk
+
+        def watched(segment: int, index: int, payload: bytes) -> bytes:
+            for key in upload.keys:
+                place = (key, me, segment, index)
+                assert self.vectors.setdefault(place, payload) == payload, "one mask hid two vectors"
+            return chunk(upload, segment, index, payload)
+
+        return watched

@@ -66,14 +66,10 @@ def unmask_requested(state: ClientState, body: UnmaskRequest, payload: bytes) ->
     state.out.append(answer)
 
 
-def _catch_up(
-    state: ClientState, batch: ClientBatch, setup: Setup, current: ClientRound, body: UnmaskRequest
-) -> None:
+def _catch_up(state: ClientState, batch: ClientBatch, setup: Setup, current: ClientRound, body: UnmaskRequest) -> None:
     """Let a state that is older than its last answer take what it had taken with it, and forget what it had forgotten."""
     if body.delivery is not None:
-        accept_delivery(
-            batch, check_delivery(batch, setup, body.delivery, state.me, state.params.min_cohort, "unmask")
-        )
+        accept_delivery(batch, check_delivery(batch, setup, body.delivery, state.me, state.params.min_cohort, "unmask"))
     state.enter(batch, current)
     batch.erase_before(body.round_id + 1)
 

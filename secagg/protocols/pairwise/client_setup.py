@@ -69,6 +69,8 @@ def shares_requested(state: ClientState, body: SharesRequest, payload: bytes) ->
     """Answer a shares request with a dealing, or refuse it."""
     batch = state.need_batch("shares")
     mark = digest("request", payload)
+    if body.first_round != batch.request.first_round:  # before blame: another setup's request is no equivocation
+        raise PeerError("shares request of another setup", peer="server", phase="shares")
     if batch.shares_digest:
         if batch.shares_digest != mark:
             raise EquivocationError("a second, different shares request", peer="server", phase="shares")
@@ -76,8 +78,6 @@ def shares_requested(state: ClientState, body: SharesRequest, payload: bytes) ->
         state.out.append(batch.dealt)
         return
     batch.machine.remote(ClientEvent.SHARES_REQUEST, "server")
-    if body.first_round != batch.request.first_round:
-        raise PeerError("shares request of another setup", peer="server", phase="shares")
     if len(body.advertisements) < state.params.min_cohort:
         raise PeerError("cohort is below min_cohort", peer="server", phase="shares")
     setup = read_advertisements(body, batch.request, state.session or b"", state.roster, state.params)
