@@ -45,7 +45,8 @@ def test_secure_equals_plaintext_of_the_same_contributors(report: dict[str, Any]
 def test_bounds_are_those_of_seven_hospitals(report: dict[str, Any]) -> None:
     config = report["config"]
     assert (config["hospitals"], config["dropout"], config["corrupt"]) == (7, 2, 1)
-    assert (config["threshold"], config["min_clients"], config["opened_honest"]) == (5, 5, 3)
+    assert (config["threshold"], config["min_clients"], config["opened_honest"]) == (5, 4, 2)
+    assert (config["asked_in_a_round"], config["rounds_per_setup"]) == (6, 7)
 
 
 def test_contributors_follow_the_schedule(report: dict[str, Any]) -> None:
@@ -53,9 +54,18 @@ def test_contributors_follow_the_schedule(report: dict[str, Any]) -> None:
     for done in report["rounds"]:
         absent = {name for name, where in done["lost"].items() if where != LOST["unmask"]}
         assert len(done["lost"]) == 2
-        assert set(done["contributors"]) == names - absent
+        assert len(done["asked"]) == 6 and set(done["asked"]) <= names
+        assert set(done["contributors"]) == set(done["asked"]) - absent
         assert done["patients"] == sum(report["config"]["patients"][name] for name in done["contributors"])
     assert {where for done in report["rounds"] for where in done["lost"].values()} == set(LOST.values())
+
+
+def test_one_setup_then_two_exchanges_and_one_restart(report: dict[str, Any]) -> None:
+    assert [done["exchanges"] for done in report["rounds"]] == [4, 2, 2, 2, 2, 2]
+    restarted = [done for done in report["rounds"] if done["restarted"]]
+    assert [done["round"] for done in restarted] == [4]
+    assert restarted[0]["restarted"] in restarted[0]["contributors"]
+    assert restarted[0]["equal_integer_sums"] is True
 
 
 def test_only_the_unprotected_update_gives_the_patient_away(report: dict[str, Any]) -> None:
@@ -96,7 +106,8 @@ def test_the_screen_fits_80_columns() -> None:
         "yes (2 of 2)",
         "sanity check, not a proof",
         "still leaks",
-        "no dropouts",
+        "everybody",
+        "was restarted in the middle",
     ):
         assert words in result.stdout
 
@@ -184,14 +195,15 @@ def test_uniformity_tells_even_from_uneven() -> None:
 
 def test_the_schedule_rotates_through_all_phases() -> None:
     names = tuple("abcdefg")
-    plan = schedule(names, 16, 2, 0)
-    assert plan == schedule(names, 16, 2, 0)
-    assert all(len(lost) == 2 for lost in plan)
-    assert {tuple(sorted(lost.values())) for lost in plan} >= {
-        ("keys", "shares"),
+    plans = schedule(names, 6, 16, 2, 0)
+    assert plans == schedule(names, 6, 16, 2, 0)
+    assert all(len(plan.lost) == 2 and len(set(plan.asked)) == 6 for plan in plans)
+    assert {tuple(sorted(plan.lost.values())) for plan in plans} >= {
+        ("masked", "masked"),
         ("masked", "unmask"),
-        ("keys", "keys"),
+        ("unmask", "unmask"),
     }
+    assert all(name in plan.asked for plan in plans for name, phase in plan.lost.items() if phase == "masked")
 
 
 def test_importing_the_cli_loads_nothing_heavy() -> None:

@@ -18,15 +18,15 @@ def show(*, hospitals: int, rounds: int, dropout: int | None, seed: int, as_json
     ParameterError
         A lying server could open the sum of too few hospitals, or scikit-learn is missing.
     """
-    demo = Demo(hospitals=hospitals, rounds=rounds, dropout=dropout, seed=seed)
-    if as_json:
-        for _ in demo.train():
-            pass
-        outcome = report.outcome(demo)
-        report.print_json(demo, outcome, leak.examine(demo))
-        return
-    screen = report.Screen(demo)
-    screen.opening()
-    screen.rounds(demo.train())
-    screen.outcome(report.outcome(demo))
-    screen.leak(leak.examine(demo))
+    with Demo(hospitals=hospitals, rounds=rounds, dropout=dropout, seed=seed) as demo:
+        if as_json:
+            for _ in demo.train():
+                pass
+            outcome = report.outcome(demo)
+            report.print_json(demo, outcome, leak.examine(demo))
+            return
+        screen = report.Screen(demo)
+        screen.opening()
+        screen.rounds(demo.train())
+        screen.outcome(report.outcome(demo))
+        screen.leak(leak.examine(demo))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from secagg import Aggregate, Client, Identity, Params, Roster, Server
 from secagg.cli.demo.model import Weights
@@ -14,13 +15,8 @@ from secagg.wire import Chunk, decode_frame
 
 __all__ = ["LOST", "Federation", "Traffic", "rounding_seed"]
 
-# Where a hospital can be lost: it falls silent before its answer of that phase, until the next round.
-LOST = {
-    "keys": "before keys",
-    "shares": "after keys, before shares",
-    "masked": "after shares, before its masked update",
-    "unmask": "after its masked update, before unmasking",
-}
+# Where a hospital can be lost in a round of a session: it falls silent before its answer of that phase, until the next round.
+LOST = {"masked": "before its masked update", "unmask": "before unmasking"}
 MODEL_SEGMENT = 1
 
 
@@ -56,14 +52,18 @@ class Federation:
     ----------
     params : Params
     names : tuple of str
-        Every hospital; all take part in every round until they are lost.
+        Every hospital.
     seed : int
         Drives the rounding only; keys come from the operating system.
+    home : Path
+        Directory of the hospitals' ledgers and snapshots.
     """
 
     params: Params
     names: tuple[str, ...]
     seed: int
+    home: Path
+    exchanges: int = field(default=0, init=False)  # of the last round
     total: Traffic = field(default_factory=Traffic, init=False)  # over the rounds that a hospital was there throughout
     server_seconds: float = field(default=0.0, init=False)
     uploads: dict[str, bytes] = field(default_factory=dict, init=False)  # the last round's masked model bytes
@@ -73,19 +73,36 @@ class Federation:
         keys = {name: Identity.generate() for name in self.names}
         server_key = Identity.generate()
         roster = Roster({name: key.verify_key for name, key in keys.items()}, server=server_key.verify_key)
+        self._keys, self._roster = keys, roster
         self._clients = {
-            name: Client(self.params, me=name, identity=key, roster=roster, rounding_seed=rounding_seed(self.seed))
+            name: Client(
+                self.params, me=name, identity=key, roster=roster, ledger=self._ledger(name),
+                rounding_seed=rounding_seed(self.seed),
+            )
             for name, key in keys.items()
-        }
+        }  # fmt: skip
         self._server = Server(self.params, identity=server_key, roster=roster)
         self._spent: dict[str, Traffic] = {}
+
+    def _ledger(self, name: str) -> Path:
+        return self.home / f"{name}.ledger"
+
+    def _snapshot(self, name: str) -> Path:
+        return self.home / f"{name}.snapshot"
+
+    def close(self) -> None:
+        """Close the ledgers."""
+        for client in self._clients.values():
+            client.close()
 
     def round(
         self,
         round_id: int,
         model: Weights,
         work: Callable[[str], tuple[Weights, int]],
+        asked: Collection[str],
         lost: Mapping[str, str],
+        restarted: str | None = None,
     ) -> Aggregate:
         """Run one round and return its aggregate.
 
@@ -97,8 +114,12 @@ class Federation:
             What every hospital starts from; its bytes are the round's context.
         work : callable
             A hospital's update and weight, asked for only once the server has asked for it.
+        asked : collection of str
+            Hospitals sampled for this round.
         lost : mapping
             Hospital to the phase before whose answer it falls silent.
+        restarted : str, optional
+            A hospital whose process ends when it has sent its update; another one goes on from snapshot and ledger.
 
         Raises
         ------
@@ -108,18 +129,21 @@ class Federation:
         context = b"".join(leaf.tobytes() for part in model.values() for leaf in part.values())
         reached = set(self.names)
         self.uploads = {}
+        self.exchanges = 0
         self._spent = {name: Traffic(rounds=1) for name in self.names}
         with self._server_clock():
-            # The whole roster every time: a hospital that was lost is asked again in the next round.
-            self._server.open_round(round_id, cohort=self.names)
+            self._server.open_round(round_id, participants=asked)  # a setup runs first where none covers the round
         while (phase := self._server.phase) != "idle":
+            self.exchanges += 1
             reached -= {name for name, where in lost.items() if where == phase}
             self._ask(reached)
             for name in sorted(reached):
                 self._answer(name, work, context)
+            if phase == "masked" and restarted is not None:
+                self.restart(restarted)
             with self._server_clock():
                 self._server.close_phase()
-        for name in reached:
+        for name in reached.intersection(asked):
             self.total.add(self._spent[name])
         with self._server_clock():
             return self._server.result(round_id)
@@ -141,11 +165,19 @@ class Federation:
                 client.submit(update, weight=weight, context=context)
         with self._clock(name):
             frames = client.outbox()
+            self._snapshot(name).write_bytes(client.snapshot())
         for frame in frames:
             self._spent[name].up += len(frame)
             self._eavesdrop(name, frame)
             with self._server_clock():
                 self._server.receive(frame, sender=name)
+
+    def restart(self, name: str) -> None:
+        """End a hospital's process; another one goes on from the snapshot and the ledger on its disk."""
+        self._clients[name].close()
+        self._clients[name] = Client.restore(
+            self._snapshot(name).read_bytes(), identity=self._keys[name], roster=self._roster, ledger=self._ledger(name)
+        )
 
     def _eavesdrop(self, name: str, frame: bytes) -> None:
         """Keep what a curious server sees of a hospital's model update."""

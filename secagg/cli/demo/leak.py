@@ -111,7 +111,8 @@ def examine(demo: Demo) -> Leak:
             return single, 1
         return net.train(demo.secure, others[name].x, others[name].y), demo.weights[name]
 
-    aggregate = demo.federation.round(len(demo.lost) + 1, demo.secure, work, {})
+    asked = demo.names[: demo.params.max_participants]  # the first of them is our hospital
+    aggregate = demo.federation.round(len(demo.plans) + 1, demo.secure, work, asked, {})
     segment = demo.params.segment_plan.segments[MODEL_SEGMENT]
     bits = segment.count * segment.w
     return Leak(

@@ -24,8 +24,8 @@ __all__ = ["STILL_LEAKS", "Screen", "outcome", "print_json"]
 SHOWN_FEATURES = 5
 TINY = 1e-12  # below this the p-value's approximation says no more than that
 WIDEST_GRID = 10  # hospitals whose marks still fit one line of 80 columns
-MARKS = {"keys": "k", "shares": "s", "masked": "m", "unmask": "◐"}
-PLACES = {"keys": "before keys", "shares": "after keys", "masked": "after shares", "unmask": "after input"}
+MARKS = {"masked": "m", "unmask": "◐", "absent": "·"}
+PLACES = {"masked": "before input", "unmask": "before unmask"}
 STILL_LEAKS = (
     "The sum still leaks what a sum leaks: secure aggregation hides who contributed what, not what all "
     "contributions together say, and the trained model may remember its patients. Differential privacy is "
@@ -40,7 +40,7 @@ def outcome(demo: Demo) -> dict[str, Any]:
         "plaintext_float64": demo.exact,
         "plaintext_same_rounding": demo.plain,
         "secure": demo.secure,
-        "plaintext_no_dropouts": demo.complete,
+        "plaintext_everybody": demo.complete,
     }
     x, y = demo.patients.test_x, demo.patients.test_y
     return {
@@ -86,6 +86,8 @@ def print_json(demo: Demo, results: Mapping[str, Any], leak: Leak) -> None:
                     "seed": demo.seed,
                     "threshold": params.threshold,
                     "min_clients": params.min_clients,
+                    "asked_in_a_round": params.max_participants,
+                    "rounds_per_setup": params.rounds_per_setup,
                     "corrupt": params.corrupt,
                     "opened_honest": params.opened_honest,
                     "patients": demo.weights,
@@ -95,8 +97,11 @@ def print_json(demo: Demo, results: Mapping[str, Any], leak: Leak) -> None:
                 "rounds": [
                     {
                         "round": done.number,
+                        "exchanges": done.exchanges,
+                        "asked": list(done.asked),
                         "contributors": list(done.contributors),
                         "lost": {name: LOST[phase] for name, phase in done.lost.items()},
+                        "restarted": done.restarted,
                         "patients": done.patients,
                         "equal_integer_sums": done.sums_equal,
                         "accuracy": done.accuracy,
@@ -169,9 +174,13 @@ class Screen:
         facts.add_row("model", f"30-16-1 network, {values} weights; federated averaging weighted by patients")
         facts.add_row(
             "bounds",
-            f"n = {params.clients}, threshold = min_clients = {params.threshold}: up to {demo.dropout} lost "
-            f"a round; a lying server with {params.corrupt} corrupt opens no sum of fewer than "
-            f"{params.opened_honest} honest hospitals",
+            f"{params.clients} hospitals, {params.max_participants} asked a round; threshold {params.threshold}, min_clients "
+            f"{params.min_clients}: up to {demo.dropout} lost a round; a lying server with {params.corrupt} corrupt opens no sum "
+            f"of fewer than {params.opened_honest} honest hospitals",
+        )
+        facts.add_row(
+            "session",
+            f"one setup for all {params.rounds_per_setup} rounds; then two exchanges a round",
         )
         facts.add_row("engine", f"{info['backend']}, {info['isa']}")
         self._say(f"\n[bold]{len(demo.names)} hospitals train one model and show nobody their updates[/bold]\n")
@@ -179,20 +188,22 @@ class Screen:
         self._console.print()
         if self._grid and demo.dropout:
             self._say(
-                f"{self._mark(None)} in the sum   {self._mark('unmask')} in the sum, lost before unmasking\n"
-                f"lost before its {self._mark('keys')} keys, {self._mark('shares')} shares, "
-                f"{self._mark('masked')} masked input: not in the sum\n"
+                f"{self._mark(None)} in the sum   {self._mark('unmask')} in the sum if asked, lost before unmasking\n"
+                f"{self._mark('masked')} lost before its masked input   {self._mark('absent')} not asked this round\n"
             )
 
     @staticmethod
     def _mark(phase: str | None) -> str:
         return "[green]●[/green]" if phase is None else f"[yellow]{MARKS[phase]}[/yellow]"
 
+    def _place(self, done: Round, name: str) -> str:
+        return self._mark(done.lost.get(name, None if name in done.asked else "absent"))
+
     def rounds(self, rounds: Iterator[Round]) -> None:
         """Show progress and one line a round."""
         columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=self._console, transient=True) as progress:
-            task = progress.add_task("training", total=len(self._demo.lost))
+            task = progress.add_task("training", total=len(self._demo.plans))
             for done in rounds:
                 progress.console.print(self._line(done))
                 progress.advance(task)
@@ -200,10 +211,11 @@ class Screen:
     def _line(self, done: Round) -> str:
         marks = ""
         if self._grid:
-            marks = " ".join(self._mark(done.lost.get(name)) for name in self._demo.names) + "   "
+            marks = " ".join(self._place(done, name) for name in self._demo.names) + "   "
         where = ", ".join(f"{self._short[name]} {PLACES[phase]}" for name, phase in sorted(done.lost.items()))
+        again = "" if done.restarted is None else f"\n            {self._short[done.restarted]} restarted after its input"
         differ = "" if done.sums_equal else "  [bold red]integer sums differ[/bold red]"
-        return f"round {done.number:>3}   {marks}sum of {len(done.contributors)}   lost: {where or 'nobody'}{differ}"
+        return f"round {done.number:>3}   {marks}sum of {len(done.contributors)}   lost: {where or 'nobody'}{again}{differ}"
 
     def outcome(self, results: Mapping[str, Any]) -> None:
         """Show the models side by side, then what protection cost."""
@@ -213,7 +225,7 @@ class Screen:
             "plaintext\nfloat64",
             "plaintext\nsame rounding",
             "secure",
-            "plaintext\nno dropouts",
+            "plaintext\neverybody",
         )
         models = results["models"].values()
         table.add_row("accuracy", *(f"{m['accuracy']:.4f}" for m in models))
@@ -235,6 +247,12 @@ class Screen:
             ms = f"{spent['hospital']:.1f}" if key == "secure" else "0"
             cost.add_row(label, f"{size[key]['up']:,}", f"{size[key]['down']:,}", ms)
         self._console.print(cost)
+        restarted = [done for done in self._demo.rounds if done.restarted is not None]
+        for done in restarted:
+            self._say(
+                f"{done.restarted} was restarted in the middle of round {done.number} from its snapshot and\n"
+                "ledger, and answered for the update that it had sent before."
+            )
         self._say(
             "Bytes down include the model. Of the secure bytes up, the masked update takes\n"
             f"{size['secure_masked_update']:,}; keys, shares and signatures do not grow with the model.\n"

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,19 +22,24 @@ from secagg.client import rounding_key
 from secagg.encoding import Layout
 from secagg.errors import InputError, ParameterError
 
-__all__ = ["Demo", "Round", "make_params", "schedule"]
+__all__ = ["Demo", "Plan", "Round", "make_params", "schedule"]
 
 MAX_ROUNDS = 1000
 DEFAULT_DROPOUT = 2
+SAMPLED = 0.8  # of the hospitals, in each round
+SMALLEST_SAMPLED = 5  # fewer hospitals than this are all asked in every round
 ENCODING = FixedPoint(clip=0.5, bits=16)
 
 
 @dataclass(frozen=True)
 class Round:
-    """What one round showed; `lost` says who fell silent before which phase."""
+    """What one round showed; `lost` says who fell silent before which phase, `restarted` whose process ended in its middle."""
 
     number: int
+    asked: tuple[str, ...]
     lost: Mapping[str, str]
+    restarted: str | None
+    exchanges: int
     contributors: tuple[str, ...]
     patients: int
     clipped: int
@@ -38,17 +47,30 @@ class Round:
     accuracy: float
 
 
-def _params(patients: Patients, example: Weights, dropout: int) -> Params:
-    needed = len(patients.hospitals) - dropout
+def _params(patients: Patients, example: Weights, dropout: int, rounds: int = 1) -> Params:
+    """Return Params of rounds that ask about four in five hospitals, or all where that would hide too few."""
+    n = len(patients.hospitals)
     largest = max(hospital.patients for hospital in patients.hospitals)
-    return Params(
-        clients=len(patients.hospitals),
-        layout=Layout.of(example),
-        encoding=ENCODING,
-        threshold=needed,
-        min_clients=needed,
-        max_weight=1 << (largest - 1).bit_length(),
-    )
+
+    def build(asked: int) -> Params:
+        return Params(
+            clients=n,
+            layout=Layout.of(example),
+            encoding=ENCODING,
+            threshold=n - dropout,
+            min_clients=asked - dropout,
+            max_participants=asked,
+            max_weight=1 << (largest - 1).bit_length(),
+            rounds_per_setup=rounds,
+        )
+
+    sample = math.ceil(SAMPLED * n)
+    if n >= SMALLEST_SAMPLED and sample - dropout > 1:
+        try:
+            return build(sample)
+        except ParameterError:
+            return build(n)
+    return build(n)
 
 
 def _bearable(patients: Patients, example: Weights) -> int:
@@ -63,8 +85,8 @@ def _bearable(patients: Patients, example: Weights) -> int:
     return most
 
 
-def make_params(patients: Patients, example: Weights, dropout: int | None) -> Params:
-    """Return Params whose threshold and min_clients let just `dropout` hospitals be lost in a round.
+def make_params(patients: Patients, example: Weights, dropout: int | None, rounds: int) -> Params:
+    """Return Params whose one setup serves all rounds, and lets just `dropout` hospitals be lost in each.
 
     Raises
     ------
@@ -82,7 +104,7 @@ def make_params(patients: Patients, example: Weights, dropout: int | None) -> Pa
         most = _bearable(patients, example)
         raise ParameterError(f"--dropout {dropout} of {count} hospitals leaves no sum of two; at most {most}")
     try:
-        return _params(patients, example, dropout)
+        return _params(patients, example, dropout, rounds)
     except ParameterError as reason:
         most = _bearable(patients, example)
         raise ParameterError(
@@ -90,19 +112,35 @@ def make_params(patients: Patients, example: Weights, dropout: int | None) -> Pa
         ) from None
 
 
-def schedule(names: tuple[str, ...], rounds: int, dropout: int, seed: int) -> list[dict[str, str]]:
-    """Return who is lost in each round before which phase; phases rotate through every combination."""
+@dataclass(frozen=True)
+class Plan:
+    """Who is asked in a round, and who is lost before which phase."""
+
+    asked: tuple[str, ...]
+    lost: Mapping[str, str]
+
+
+def schedule(names: tuple[str, ...], asked: int, rounds: int, dropout: int, seed: int) -> list[Plan]:
+    """Return a sample for each round, and who is lost; phases rotate through every combination."""
     rng = np.random.default_rng([seed, rounds, dropout, len(names)])
     phases = tuple(LOST)
-    plan = []
+    plans = []
     for i in range(rounds):
+        sample = sorted(rng.choice(names, size=asked, replace=False).tolist())
         chosen = sorted(rng.choice(names, size=dropout, replace=False).tolist())
-        plan.append({name: phases[(i + j * (1 + i // len(phases))) % len(phases)] for j, name in enumerate(chosen)})
-    return plan
+        # Who is not asked for an update can only be missed at unmasking.
+        lost = {
+            name: phases[(i + j * (1 + i // len(phases))) % len(phases)] if name in sample else "unmask"
+            for j, name in enumerate(chosen)
+        }
+        plans.append(Plan(tuple(sample), lost))
+    return plans
 
 
 class Demo:
     """One run: `train` goes through the rounds; afterwards the attributes hold everything that is reported.
+
+    A context: on leaving it, the hospitals' ledgers and snapshots are deleted.
 
     Parameters
     ----------
@@ -122,23 +160,40 @@ class Demo:
         self.patients: Patients = load(hospitals, seed)
         self.seed = seed
         start = net.initial(seed)
-        self.params = make_params(self.patients, start, dropout)
-        self.dropout = hospitals - self.params.min_clients
+        self.params = make_params(self.patients, start, dropout, rounds + 1)  # and one for the attack at the end
+        self.dropout = hospitals - self.params.threshold
         self.names = tuple(hospital.name for hospital in self.patients.hospitals)
         self.weights = {hospital.name: hospital.patients for hospital in self.patients.hospitals}
-        self.lost = schedule(self.names, rounds, self.dropout, seed)
-        self.federation = Federation(self.params, self.names, seed)
+        self.plans = schedule(self.names, self.params.max_participants, rounds, self.dropout, seed)
+        self._disk = tempfile.TemporaryDirectory(prefix="secagg-demo-")
+        self.federation = Federation(self.params, self.names, seed, Path(self._disk.name))
         self.rounds: list[Round] = []
         self.secure = self.plain = self.exact = self.complete = start
         self.masked: list[bytes] = []  # every masked model upload of the run
         self.bare: list[bytes] = []  # the same updates, encoded and packed but not masked
         self._rounding = rounding_seed(seed)
 
+    def __enter__(self) -> Demo:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.federation.close()
+        self._disk.cleanup()
+
+    def _restarted(self, number: int) -> str | None:
+        """Return who is restarted in the middle round: somebody who sent an update and has to answer for it."""
+        if number != len(self.plans) // 2 + 1:
+            return None
+        plan = self.plans[number - 1]
+        return next(name for name in plan.asked if name not in plan.lost)
+
     def train(self) -> Iterator[Round]:
         """Yield each round once it is done."""
-        for i, lost in enumerate(self.lost, start=1):
-            updates = self._updates(self.secure)
-            aggregate = self.federation.round(i, self.secure, self._work(updates), lost)
+        for i, plan in enumerate(self.plans, start=1):
+            updates, restarted = self._updates(self.secure), self._restarted(i)
+            aggregate = self.federation.round(
+                i, self.secure, self._work(updates), plan.asked, plan.lost, restarted
+            )
             self.masked += [self.federation.uploads[name] for name in sorted(self.federation.uploads)]
             here = aggregate.contributors
             mean, sums = self._rounded(i, self._updates(self.plain), here, keep=True)
@@ -148,7 +203,10 @@ class Demo:
             self.secure = net.add(self.secure, aggregate.mean)
             done = Round(
                 number=i,
-                lost=lost,
+                asked=plan.asked,
+                lost=plan.lost,
+                restarted=restarted,
+                exchanges=self.federation.exchanges,
                 contributors=here,
                 patients=aggregate.weight,
                 clipped=aggregate.clipped,
