@@ -154,11 +154,13 @@ class ClientState(Secret):
             return
         header = self.memory.recall(self.session, current.round_id, MASKED)
         if header is not None and header.frame and not current.header:
+            asked = current.machine.state is RoundState.AWAITING
             current.submitted(header.frame, read_header(header.frame))
+            current.resubmit = asked  # recorded, but nobody knows whether it was sent
         answer = self.memory.recall(self.session, current.round_id, UNMASK)
         if answer is not None and current.machine.allows(ClientEvent.UNMASK_REQUEST):
             current.machine.fire(ClientEvent.UNMASK_REQUEST)
-            current.unmask_digest, current.answer = answer.mark, answer.frame
+            current.unmask_digest, current.answer, current.resubmit = answer.mark, answer.frame, False
 
     def enter(self, batch: ClientBatch, current: ClientRound) -> None:
         """Make a round the one in progress; earlier ones expire."""
