@@ -6,15 +6,21 @@
 
 #if defined(__x86_64__) || defined(_M_X64)
 #define SA_X86_64 1
+#elif defined(__aarch64__) || defined(_M_ARM64)
+#define SA_AARCH64 1
 #endif
 
 /* CPU features that an implementation may require; each bit also implies that the OS saves the registers it uses. */
 enum {
     SA_CPU_AES = 1u << 0,
     SA_CPU_SSE41 = 1u << 1,
-    SA_CPU_VAES = 1u << 2,
-    SA_CPU_AVX512 = 1u << 3 /* F, BW, VL and DQ */
+    SA_CPU_AVX2 = 1u << 2,
+    SA_CPU_VAES = 1u << 3,
+    SA_CPU_AVX512 = 1u << 4, /* F, BW, VL and DQ */
+    SA_CPU_VBMI2 = 1u << 5   /* VBMI and VBMI2 */
 };
+
+uint32_t sa_cpu_features(void);
 
 /* The largest chunk (bytes) and key schedule (bytes) of any implementation, for fixed stack buffers. */
 #define SA_MAX_CHUNK 512
@@ -24,6 +30,8 @@ enum {
 typedef void sa_mask_fn(uint8_t *acc, size_t chunks, const uint8_t *schedules, size_t npos, size_t nneg,
                         uint64_t stream_id, uint64_t ctr, uint64_t mask);
 typedef void sa_expand_fn(uint8_t *schedule, const uint8_t *key);
+/* The AES rounds of `chunks` chunks and nothing else, on one chunk of state. */
+typedef void sa_rounds_fn(uint8_t *state, size_t chunks);
 
 struct sa_encode_args {
     double clip, levels, scale;
@@ -41,6 +49,7 @@ struct sa_impl {
     size_t schedule_bytes; /* per key, a multiple of 16 */
     size_t chunk_bytes;    /* mask granularity, a multiple of 16 */
     sa_expand_fn *expand;
+    sa_rounds_fn *rounds;
     sa_mask_fn *mask[3];        /* u16, u32, u64 */
     sa_encode_fn *encode[2][3]; /* f32, f64 by u16, u32, u64 */
 };
@@ -52,8 +61,9 @@ const struct sa_impl *sa_impl(void);
 void sa_mask_run(const struct sa_impl *impl, int lane, void *acc, size_t n, const uint8_t *schedules, size_t npos,
                  size_t nneg, uint64_t stream_id, uint64_t start, uint64_t mask);
 
-#define SA_DECLARE_IMPL(isa)              \
+#define SA_DECLARE_AES(isa)              \
     sa_expand_fn sa_key_expand_##isa;     \
+    sa_rounds_fn sa_aes_rounds_##isa;     \
     sa_mask_fn sa_mask_apply_u16_##isa;   \
     sa_mask_fn sa_mask_apply_u32_##isa;   \
     sa_mask_fn sa_mask_apply_u64_##isa;
@@ -65,12 +75,18 @@ void sa_mask_run(const struct sa_impl *impl, int lane, void *acc, size_t n, cons
     sa_encode_fn sa_fixed_encode_f64_u32_##isa; \
     sa_encode_fn sa_fixed_encode_f64_u64_##isa;
 
-SA_DECLARE_IMPL(portable)
+SA_DECLARE_AES(portable)
 SA_DECLARE_ENCODE(portable)
-#ifdef SA_X86_64
-SA_DECLARE_IMPL(aesni)
-SA_DECLARE_IMPL(vaes512)
+#if defined(SA_X86_64)
+SA_DECLARE_AES(aesni)
+SA_DECLARE_AES(avx2)
+SA_DECLARE_AES(vaes256)
+SA_DECLARE_AES(vaes512)
+SA_DECLARE_ENCODE(avx2)
 SA_DECLARE_ENCODE(avx512)
+#elif defined(SA_AARCH64)
+SA_DECLARE_AES(neon)
+SA_DECLARE_ENCODE(neon)
 #endif
 
 #endif

@@ -18,6 +18,10 @@ const char *sa_selected(void);
 int sa_select(const char *name);
 const char *sa_compiler(void);
 
+/* For benchmarks: the AES rounds that `nbytes` of keystream take, in registers, on the implementation in use; the bound
+ * for any keystream of that width. state: at least 512 bytes, any content; it is changed. */
+int sa_aes_rounds(uint8_t *state, size_t state_bytes, size_t nbytes);
+
 /* acc[i] = (acc[i] + sum_k signs[k] * KS_k[start + i]) mod 2^w. keys: nkeys * 16 bytes. scratch: at least
  * sa_mask_scratch_bytes(nkeys), any alignment; it is all zero when SA_OK is returned. */
 size_t sa_mask_scratch_bytes(size_t nkeys);

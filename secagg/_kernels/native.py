@@ -19,6 +19,7 @@ from secagg.errors import InputError, InternalError, ParameterError
 
 __all__ = [
     "add_mod",
+    "aes_rounds",
     "available",
     "compiler",
     "ct_equal",
@@ -84,6 +85,15 @@ def selected() -> str:
 def compiler() -> str:
     """Name and version of the compiler that built the C module."""
     return _text(lib.sa_compiler())
+
+
+def aes_rounds(nbytes: int) -> None:
+    """Run the AES rounds that `nbytes` of keystream take, and nothing else: the bound for benchmarks of the masks.
+
+    They run in registers of the width that the implementation in use masks with; nothing is kept, nothing is secret.
+    """
+    state = np.empty(512, np.uint8)
+    _check(lib.sa_aes_rounds(_out(state), len(state), nbytes), "aes_rounds")
 
 
 _REFUSALS = {

@@ -263,7 +263,7 @@ static void shamir_once(size_t n, size_t t, size_t m)
 
 static void test_bytes(void)
 {
-    uint8_t a[33], b[33];
+    uint8_t a[33] = {0}, b[33] = {0};
     for (size_t n = 0; n <= 33; n++) {
         random_bytes(a, n);
         memcpy(b, a, n);
@@ -281,11 +281,14 @@ static void test_bytes(void)
 
 int main(void)
 {
+    static uint8_t state[512];
     const char *name;
     CHECK(sa_select("no-such-isa") == SA_ERR_UNKNOWN, "unknown name");
     CHECK(strcmp(sa_selected(), sa_available(0)) == 0, "the default is the best");
     for (size_t i = 0; (name = sa_available(i)) != NULL; i++) {
         CHECK(sa_select(name) == SA_OK && strcmp(sa_selected(), name) == 0, "select %s", name);
+        CHECK(sa_aes_rounds(state, sizeof state, 4096) == SA_OK, "rounds");
+        CHECK(sa_aes_rounds(state, 127, 4096) == SA_ERR_ARGUMENT, "rounds on a short state");
         test_vector();
         test_keystream();
         test_mask_u16();

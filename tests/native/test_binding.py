@@ -47,6 +47,11 @@ def test_select_refuses_unknown_names() -> None:
     assert native.compiler()
 
 
+def test_aes_rounds_run_on_every_implementation(isa: str) -> None:
+    native.aes_rounds(1 << 16)
+    native.aes_rounds(0)
+
+
 def test_sp800_38a_ctr(isa: str) -> None:
     """NIST SP 800-38A, F.5.1: plaintext xor keystream is the ciphertext."""
     key = bytes.fromhex("2b7e151628aed2a6abf7158809cf4f3c")
