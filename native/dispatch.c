@@ -12,7 +12,18 @@
     {                                                                                                      \
         {sa_fixed_encode_f32_u16_##isa, sa_fixed_encode_f32_u32_##isa, sa_fixed_encode_f32_u64_##isa},     \
         {sa_fixed_encode_f64_u16_##isa, sa_fixed_encode_f64_u32_##isa, sa_fixed_encode_f64_u64_##isa},     \
+    },                                                                                                     \
+        sa_fixed_decode_u64_##isa
+
+#define SA_PACKS(isa16, isa32, isa64)                                                                      \
+    {sa_pack_run_u16_##isa16, sa_pack_run_u32_##isa32, sa_pack_run_u64_##isa64},                           \
+        {sa_unpack_run_u16_##isa16, sa_unpack_run_u32_##isa32, sa_unpack_run_u64_##isa64},                 \
+    {                                                                                                      \
+        sa_unpack_add_run_u16_##isa16, sa_unpack_add_run_u32_##isa32, sa_unpack_add_run_u64_##isa64        \
     }
+#define SA_PACKS_AVX512 SA_PACKS(avx512, avx512, avx512)
+#define SA_PACKS_AVX2 SA_PACKS(avx2, avx2, portable)
+#define SA_PACKS_PORTABLE SA_PACKS(portable, portable, portable)
 
 #define SA_CPU_VAES512 (SA_CPU_AES | SA_CPU_SSE41 | SA_CPU_AVX2 | SA_CPU_VAES | SA_CPU_AVX512 | SA_CPU_VBMI2)
 #define SA_CPU_VAES256 (SA_CPU_AES | SA_CPU_SSE41 | SA_CPU_AVX2 | SA_CPU_VAES)
@@ -20,14 +31,14 @@
 /* Best first. */
 static const struct sa_impl impls[] = {
 #if defined(SA_X86_64)
-    {"vaes512", SA_CPU_VAES512, 176, 512, SA_AES(vaes512), SA_ENCODES(avx512)},
-    {"vaes256", SA_CPU_VAES256, 176, 256, SA_AES(vaes256), SA_ENCODES(avx2)},
-    {"avx2", SA_CPU_AES | SA_CPU_SSE41 | SA_CPU_AVX2, 176, 128, SA_AES(avx2), SA_ENCODES(avx2)},
-    {"aesni", SA_CPU_AES | SA_CPU_SSE41, 176, 128, SA_AES(aesni), SA_ENCODES(portable)},
+    {"vaes512", SA_CPU_VAES512, 176, 512, SA_AES(vaes512), SA_ENCODES(avx512), SA_PACKS_AVX512},
+    {"vaes256", SA_CPU_VAES256, 176, 256, SA_AES(vaes256), SA_ENCODES(avx2), SA_PACKS_AVX2},
+    {"avx2", SA_CPU_AES | SA_CPU_SSE41 | SA_CPU_AVX2, 176, 128, SA_AES(avx2), SA_ENCODES(avx2), SA_PACKS_AVX2},
+    {"aesni", SA_CPU_AES | SA_CPU_SSE41, 176, 128, SA_AES(aesni), SA_ENCODES(portable), SA_PACKS_PORTABLE},
 #elif defined(SA_AARCH64)
-    {"neon", SA_CPU_AES, 176, 128, SA_AES(neon), SA_ENCODES(neon)},
+    {"neon", SA_CPU_AES, 176, 128, SA_AES(neon), SA_ENCODES(neon), SA_PACKS_PORTABLE},
 #endif
-    {"portable", 0, 704, 128, SA_AES(portable), SA_ENCODES(portable)},
+    {"portable", 0, 704, 128, SA_AES(portable), SA_ENCODES(portable), SA_PACKS_PORTABLE},
 };
 #define SA_IMPLS (sizeof impls / sizeof impls[0])
 

@@ -43,6 +43,13 @@ struct sa_encode_args {
 /* x: float or double; out: lane array; words: keystream word per value, or NULL for nearest. */
 typedef void sa_encode_fn(const void *x, size_t n, const uint32_t *words, void *out, struct sa_encode_args *args);
 
+typedef void sa_decode_fn(const uint64_t *sums, size_t n, double step, double offset, double *out);
+
+/* The OR of all values is returned: bits above w mean that `out` is not what the caller wants. */
+typedef uint64_t sa_pack_fn(const void *values, size_t n, unsigned w, uint8_t *out, size_t out_bytes);
+/* unpack writes the lanes, unpack_add adds to them modulo 2^w. */
+typedef void sa_unpack_fn(const uint8_t *buf, size_t buf_bytes, unsigned w, void *lanes, size_t n);
+
 struct sa_impl {
     const char *name;
     uint32_t requires;
@@ -52,14 +59,31 @@ struct sa_impl {
     sa_rounds_fn *rounds;
     sa_mask_fn *mask[3];        /* u16, u32, u64 */
     sa_encode_fn *encode[2][3]; /* f32, f64 by u16, u32, u64 */
+    sa_decode_fn *decode;
+    sa_pack_fn *pack[3];
+    sa_unpack_fn *unpack[3];
+    sa_unpack_fn *unpack_add[3];
 };
 
 /* The implementation in use; never NULL. */
 const struct sa_impl *sa_impl(void);
 
-/* mask with schedules already expanded, any start and length; lane: 0, 1, 2 for u16, u32, u64. */
-void sa_mask_run(const struct sa_impl *impl, int lane, void *acc, size_t n, const uint8_t *schedules, size_t npos,
-                 size_t nneg, uint64_t stream_id, uint64_t start, uint64_t mask);
+/* Schedules of npos plus keys, then of nneg minus keys. */
+struct sa_mask_keys {
+    const uint8_t *schedules;
+    size_t npos, nneg;
+};
+
+/* Expands all keys into the scratch, which the caller wipes. */
+int sa_mask_expand(const struct sa_impl *impl, const uint8_t *keys, const int8_t *signs, size_t nkeys, uint8_t *scratch,
+                   size_t scratch_bytes, struct sa_mask_keys *expanded);
+
+/* mask with expanded keys, any start and length; lane: 0, 1, 2 for u16, u32, u64. */
+void sa_mask_run(const struct sa_impl *impl, int lane, void *acc, size_t n, const struct sa_mask_keys *keys,
+                 uint64_t stream_id, uint64_t start, uint64_t mask);
+
+/* The arguments of an encoder, or SA_ERR_ARGUMENT. */
+int sa_encode_prepare(struct sa_encode_args *args, double clip, unsigned bits, uint64_t weight);
 
 #define SA_DECLARE_AES(isa)              \
     sa_expand_fn sa_key_expand_##isa;     \
@@ -73,10 +97,19 @@ void sa_mask_run(const struct sa_impl *impl, int lane, void *acc, size_t n, cons
     sa_encode_fn sa_fixed_encode_f32_u64_##isa; \
     sa_encode_fn sa_fixed_encode_f64_u16_##isa; \
     sa_encode_fn sa_fixed_encode_f64_u32_##isa; \
-    sa_encode_fn sa_fixed_encode_f64_u64_##isa;
+    sa_encode_fn sa_fixed_encode_f64_u64_##isa; \
+    sa_decode_fn sa_fixed_decode_u64_##isa;
+
+#define SA_DECLARE_BITS(lane, isa)             \
+    sa_pack_fn sa_pack_run_##lane##_##isa;     \
+    sa_unpack_fn sa_unpack_run_##lane##_##isa; \
+    sa_unpack_fn sa_unpack_add_run_##lane##_##isa;
 
 SA_DECLARE_AES(portable)
 SA_DECLARE_ENCODE(portable)
+SA_DECLARE_BITS(u16, portable)
+SA_DECLARE_BITS(u32, portable)
+SA_DECLARE_BITS(u64, portable)
 #if defined(SA_X86_64)
 SA_DECLARE_AES(aesni)
 SA_DECLARE_AES(avx2)
@@ -84,6 +117,11 @@ SA_DECLARE_AES(vaes256)
 SA_DECLARE_AES(vaes512)
 SA_DECLARE_ENCODE(avx2)
 SA_DECLARE_ENCODE(avx512)
+SA_DECLARE_BITS(u16, avx2)
+SA_DECLARE_BITS(u32, avx2)
+SA_DECLARE_BITS(u16, avx512)
+SA_DECLARE_BITS(u32, avx512)
+SA_DECLARE_BITS(u64, avx512)
 #elif defined(SA_AARCH64)
 SA_DECLARE_AES(neon)
 SA_DECLARE_ENCODE(neon)

@@ -1,4 +1,4 @@
-/* encode.inc.c for each input and lane type. */
+/* encode.inc.c for each input and lane type, and decode.inc.c. */
 #include "../common/load.h"
 #include "../common/zero.h"
 #include "../dispatch.h"
@@ -32,3 +32,5 @@ typedef int64_t ivec __attribute__((vector_size(SA_WIDTH * 8)));
 #define SA_BITS 64
 #include "encode.inc.c"
 #undef SA_FBITS
+
+#include "decode.inc.c"
