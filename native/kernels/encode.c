@@ -11,8 +11,8 @@ int sa_encode_prepare(struct sa_encode_args *args, double clip, unsigned bits, u
     if (bits < 1 || bits > 32 || !(clip > 0.0))
         return SA_ERR_ARGUMENT;
     const double levels = (double)sa_low_bits(bits), scale = levels / (2.0 * clip);
-    /* A clip so large or small that the scale leaves the range of double. */
-    if (!(scale > 0.0) || scale - scale != 0.0)
+    /* A clip so large or small that the scale, times 2^32, leaves the range of double. */
+    if (!(scale > 0.0) || scale * 0x1p32 - scale * 0x1p32 != 0.0)
         return SA_ERR_ARGUMENT;
     *args = (struct sa_encode_args){clip, levels, scale, weight, 0, 0};
     return SA_OK;
