@@ -92,10 +92,10 @@ int sa_lanes_add_u16(uint16_t *acc, const uint16_t *other, size_t n, unsigned w)
 int sa_lanes_add_u32(uint32_t *acc, const uint32_t *other, size_t n, unsigned w);
 int sa_lanes_add_u64(uint64_t *acc, const uint64_t *other, size_t n, unsigned w);
 
-/* Shamir over p = 2^61 - 1. coeffs: (t - 1) x m, degree 1 first; shares: n x m; weights: Lagrange basis at 0. */
+/* Shamir over p = 2^61 - 1. coeffs: (t - 1) x m, degree 1 first; shares: n x m; weights: Lagrange basis at 0; scratch: t. */
 int sa_shamir_split_u64(const uint64_t *secrets, size_t m, const uint64_t *coeffs, size_t t, const uint64_t *xs,
                         size_t n, uint64_t *shares);
-int sa_shamir_weights_u64(const uint64_t *xs, size_t t, uint64_t *weights);
+int sa_shamir_weights_u64(const uint64_t *xs, size_t t, uint64_t *weights, uint64_t *scratch);
 int sa_shamir_combine_u64(const uint64_t *weights, size_t t, const uint64_t *shares, size_t m, uint64_t *out);
 
 /* 1 when equal, 0 when not; time depends on nbytes alone. */

@@ -20,7 +20,7 @@ SA_INLINE uint64_t canonical(uint64_t v)
     return v - (SA_P & ~sa_ct_less(v, SA_P));
 }
 
-/* a * b + c, folded; a < 2^62, b < 2^61, c < 2^62. */
+/* a * b + c, folded; a < 2^62, b < 2^61 + 8, c < 2^62. */
 SA_INLINE uint64_t mul_add(uint64_t a, uint64_t b, uint64_t c)
 {
     const sa_u128 product = (sa_u128)a * b;
@@ -79,25 +79,39 @@ static uint64_t invert(uint64_t v)
     return result;
 }
 
-/* weights[j] = prod_{i != j} x_i / (x_i - x_j). CT: secret=none; public=all */
-int sa_shamir_weights_u64(const uint64_t *xs, size_t t, uint64_t *weights)
+/* below[j] = x_j * prod_{i != j} (x_i - x_j) for four points: four chains hide the latency of one. CT: secret=none; public=all */
+static void denominators(const uint64_t *xs, size_t t, size_t j, size_t points, uint64_t *below)
 {
-    uint64_t all = 1;
+    uint64_t x[4], y[4];
+    for (size_t k = 0; k < 4; k++)
+        x[k] = y[k] = xs[j + (k < points ? k : 0)];
+    for (size_t i = 0; i < t; i++)
+        for (size_t k = 0; k < 4; k++)
+            y[k] = mul_add(i == j + k ? 1 : xs[i] + SA_P - x[k], y[k], 0);
+    for (size_t k = 0; k < points; k++)
+        below[j + k] = canonical(y[k]);
+}
+
+/* weights[j] = prod_{i != j} x_i / (x_i - x_j), with one inversion for all (Montgomery's trick): weights first holds the
+ * products of the denominators before j. CT: secret=none; public=all */
+int sa_shamir_weights_u64(const uint64_t *xs, size_t t, uint64_t *weights, uint64_t *scratch)
+{
+    uint64_t all = 1, product = 1;
     if (any_not_canonical(xs, t) != 0)
         return SA_ERR_FIELD;
-    for (size_t i = 0; i < t; i++)
-        all = canonical(mul_add(all, xs[i], 0));
-    if (all == 0)
-        return SA_ERR_FIELD;
+    for (size_t j = 0; j < t; j += 4)
+        denominators(xs, t, j, sa_min(4, t - j), scratch);
     for (size_t j = 0; j < t; j++) {
-        uint64_t below = xs[j];
-        for (size_t i = 0; i < t; i++)
-            if (i != j)
-                below = mul_add(below, canonical(xs[i] + SA_P - xs[j]), 0);
-        below = canonical(below);
-        if (below == 0)
-            return SA_ERR_FIELD;
-        weights[j] = canonical(mul_add(all, invert(below), 0));
+        all = canonical(mul_add(all, xs[j], 0));
+        weights[j] = product;
+        product = canonical(mul_add(product, scratch[j], 0));
+    }
+    if (product == 0)
+        return SA_ERR_FIELD; /* a point that is 0 or there twice */
+    uint64_t factor = canonical(mul_add(all, invert(product), 0));
+    for (size_t j = t; j-- > 0;) {
+        weights[j] = canonical(mul_add(factor, weights[j], 0));
+        factor = canonical(mul_add(factor, scratch[j], 0));
     }
     return SA_OK;
 }

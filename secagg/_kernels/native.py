@@ -300,8 +300,8 @@ def shamir_split(secrets: U64, coeffs: U64, xs: U64) -> U64:
 
 def shamir_weights(xs: U64) -> U64:
     """The Lagrange basis at 0 of these points."""
-    weights = np.empty(len(xs), np.uint64)
-    _check(lib.sa_shamir_weights_u64(_lanes(xs), len(xs), _out(weights)), "shamir_weights")
+    weights, scratch = np.empty(len(xs), np.uint64), np.empty(len(xs), np.uint64)
+    _check(lib.sa_shamir_weights_u64(_lanes(xs), len(xs), _out(weights), _out(scratch)), "shamir_weights")
     return weights
 
 

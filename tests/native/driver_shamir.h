@@ -2,7 +2,7 @@
 static void shamir_once(size_t n, size_t t, size_t m)
 {
     uint64_t *secrets = allocate(m * 8), *coeffs = allocate((t - 1) * m * 8), *xs = allocate(n * 8);
-    uint64_t *shares = allocate(n * m * 8), *weights = allocate(t * 8), *back = allocate(m * 8);
+    uint64_t *shares = allocate(n * m * 8), *weights = allocate(t * 8), *back = allocate(m * 8), *scratch = allocate(t * 8);
     for (size_t j = 0; j < m; j++)
         secrets[j] = j == 0 ? REF_P - 1 : next_random() % REF_P;
     for (size_t j = 0; j < (t - 1) * m; j++)
@@ -17,7 +17,7 @@ static void shamir_once(size_t n, size_t t, size_t m)
                 y = (y + ref_mul(coeffs[(d - 1) * m + j], ref_power(xs[i], d))) % REF_P;
             CHECK(shares[i * m + j] == y, "split n=%zu t=%zu i=%zu", n, t, i);
         }
-    CHECK(sa_shamir_weights_u64(xs, t, weights) == SA_OK, "weights");
+    CHECK(sa_shamir_weights_u64(xs, t, weights, scratch) == SA_OK, "weights");
     CHECK(sa_shamir_combine_u64(weights, t, shares, m, back) == SA_OK, "combine");
     CHECK(memcmp(back, secrets, m * 8) == 0, "combine n=%zu t=%zu", n, t);
     shares[t * m - 1] = REF_P;
@@ -25,15 +25,16 @@ static void shamir_once(size_t n, size_t t, size_t m)
     secrets[m - 1] = UINT64_MAX;
     CHECK(sa_shamir_split_u64(secrets, m, coeffs, t, xs, n, shares) == SA_ERR_FIELD, "secret beyond p");
     xs[t - 1] = 0;
-    CHECK(sa_shamir_weights_u64(xs, t, weights) == SA_ERR_FIELD, "point 0");
+    CHECK(sa_shamir_weights_u64(xs, t, weights, scratch) == SA_ERR_FIELD, "point 0");
     xs[t - 1] = xs[0] = 9;
-    CHECK(t == 1 || sa_shamir_weights_u64(xs, t, weights) == SA_ERR_FIELD, "point twice");
+    CHECK(t == 1 || sa_shamir_weights_u64(xs, t, weights, scratch) == SA_ERR_FIELD, "point twice");
     free(secrets);
     free(coeffs);
     free(xs);
     free(shares);
     free(weights);
     free(back);
+    free(scratch);
 }
 
 static void test_bytes(void)
