@@ -27,7 +27,9 @@ PYTEST := $(INSTALLED) $(BIN)/python -m pytest
 COVER := $(INSTALLED) $(BIN)/python -m coverage run
 # The bodies of the compiled fallback, as plain Python so that coverage sees them: a small run, for they are slow.
 WITHOUT_JIT := SECAGG_FORCE_ISA=fallback NUMBA_DISABLE_JIT=1
-ISA_TESTS := tests/native/test_binding.py $(sort $(wildcard tests/unit/test_kernel*.py tests/unit/test_mask_kernel*.py))
+# For each instruction set: its own cases of the kernel tests, and all tests of those who call the kernels.
+KERNEL_TESTS := tests/native $(sort $(wildcard tests/unit/test_kernel*.py tests/unit/test_mask_kernel*.py))
+KERNEL_USERS := tests/conformance $(sort $(wildcard tests/unit/test_hazmat_*.py tests/unit/test_encoding_*.py))
 WITHOUT_JIT_TESTS := $(sort $(wildcard tests/unit/test_kernels*.py tests/unit/test_hazmat_*.py))
 
 .PHONY: help install demo test test-all cross lint format docs bench clean FORCE
@@ -52,7 +54,8 @@ test-all: $(STAMP)  ## Run everything, slow tests included, also on every instru
 	$(WITHOUT_JIT) $(COVER) --append -m pytest -m "not slow" -q $(WITHOUT_JIT_TESTS)
 	$(BIN)/python -P -m coverage report
 	for isa in $$($(BIN)/python -P -c 'import secagg; print(*secagg.build_info()["available"])'); do \
-		echo "== $$isa"; SECAGG_FORCE_ISA=$$isa $(PYTEST) -q -m "not slow" $(ISA_TESTS); done
+		echo "== $$isa"; export SECAGG_FORCE_ISA=$$isa; \
+		$(PYTEST) -q -m "not slow" -k $$isa $(KERNEL_TESTS); $(PYTEST) -q -m "not slow" $(KERNEL_USERS); done
 	SECAGG_FORCE_ISA=portable $(PYTEST) -q -m "not slow"
 	SECAGG_FORCE_ISA=fallback $(PYTEST) -q -m "not slow"
 
