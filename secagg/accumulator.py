@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secagg import _kernels
-from secagg.encoding.segments import Segment
+from secagg.encoding import Segment
 from secagg.errors import InputError, StateError
 from secagg.hazmat import prg
 from secagg.wire import ChunkPlan
