@@ -5,7 +5,7 @@ from secagg._kernels import build_info
 from secagg.aggregate import Aggregate
 from secagg.client import Client
 from secagg.encoding import FixedPoint, Integer, Layout
-from secagg.identity import Identity, Roster
+from secagg.identity import Identity, PublicKey, Roster
 from secagg.params import Params
 from secagg.receipt import Receipt
 from secagg.server import Server
@@ -21,6 +21,7 @@ __all__ = [
     "Integer",
     "Layout",
     "Params",
+    "PublicKey",
     "Receipt",
     "Roster",
     "Server",
