@@ -91,9 +91,7 @@ class Decoded:
         """Weighted means in the dtypes of the layout; None if not `plausible`."""
         if not self.plausible:
             return None
-        means = [
-            _mean(self._leaf_sums(place), self.weight, np.dtype(place.leaf.dtype)) for place in self._plan.places
-        ]
+        means = [_mean(self._leaf_sums(place), self.weight, np.dtype(place.leaf.dtype)) for place in self._plan.places]
         return self._plan.layout.unflatten(means)
 
     @cached_property

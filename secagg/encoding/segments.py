@@ -146,6 +146,7 @@ class SegmentPlan:
 
     @cached_property
     def places(self) -> tuple[Place, ...]:
+        """Where each leaf of the layout is, in its order."""
         named = dict(self.overrides)
         numbers = {segment.name: i for i, segment in enumerate(self.segments)}
         filled = dict.fromkeys(numbers, 0)

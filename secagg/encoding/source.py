@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from secagg import _kernels
 from secagg.encoding.fixed_point import FixedPoint
 from secagg.encoding.integer import Integer
+from secagg.hazmat.transcript import digest, u64
 
 __all__ = ["Encoded", "Part", "Segment", "Source"]
 
@@ -97,6 +98,11 @@ class Source:
 
     def __repr__(self) -> str:
         return f"<Source of {len(self.segments)} segments>"
+
+    def fingerprint(self, context: bytes) -> bytes:
+        """Return a digest of all that decides the encoding but the values themselves: they follow by `check`. Secret."""
+        dtypes = (part.values.dtype.name.encode() for row in self._parts.values() for part in row)
+        return digest("intent", u64(self.weight), self._key, context, *dtypes)
 
     def head(self, clipped: int) -> Lanes:
         """Return the head segment's lanes: weight, clipped values (0 if the weight is 0: nothing of them counts), 1."""

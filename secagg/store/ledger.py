@@ -60,11 +60,13 @@ class Ledger:
     frames of rounds in progress, in the form in which they are sent.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, me: str, identity: Identity, patience: float = BUSY_SECONDS) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, me: str, identity: Identity, patience: float = BUSY_SECONDS
+    ) -> None:
         self._path = os.fspath(path)
         try:
-            # The mode at creation, not after: nobody else gets a moment to open it. Only a new file is ever opened here, for closing
-            # any descriptor of a file drops all the locks that this process holds on it.
+            # The mode at creation, not after: nobody else gets a moment to open it. Only a new file is ever opened here, for
+            # closing any descriptor of a file drops all the locks that this process holds on it.
             with contextlib.suppress(FileExistsError):
                 os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
             self._db = sqlite3.connect(self._path, timeout=patience, isolation_level=None, check_same_thread=False)

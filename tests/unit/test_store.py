@@ -176,9 +176,11 @@ def test_opening_a_ledger_again_keeps_the_locks_of_this_process(tmp_path, ledger
     with pytest.raises(InputError, match="locked"):
         Ledger(tmp_path / "c.ledger", me="c", identity=key, patience=0.0)
     probe = (
-        "import sqlite3, sys; db = sqlite3.connect(sys.argv[1], timeout=0, isolation_level=None); db.execute('BEGIN IMMEDIATE')"
+        "import sqlite3, sys\nsqlite3.connect(sys.argv[1], timeout=0, isolation_level=None).execute('BEGIN IMMEDIATE')"
     )
-    other = subprocess.run([sys.executable, "-c", probe, tmp_path / "c.ledger"], capture_output=True, text=True, check=False)
+    other = subprocess.run(
+        [sys.executable, "-c", probe, tmp_path / "c.ledger"], capture_output=True, text=True, check=False
+    )
     assert "locked" in other.stderr
     ledger._db.execute("ROLLBACK")
 
