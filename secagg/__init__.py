@@ -7,6 +7,7 @@ from secagg.client import Client
 from secagg.encoding import FixedPoint, Integer, Layout
 from secagg.identity import Identity, PublicKey, Roster
 from secagg.params import Params
+from secagg.planner import plan
 from secagg.receipt import Receipt
 from secagg.server import Server
 from secagg.simulate import simulate
@@ -28,5 +29,6 @@ __all__ = [
     "__version__",
     "build_info",
     "errors",
+    "plan",
     "simulate",
 ]
