@@ -5,8 +5,9 @@ from secagg._kernels import build_info
 from secagg.aggregate import Aggregate
 from secagg.client import Client
 from secagg.encoding import FixedPoint, Integer, Layout
-from secagg.identity import Identity, Roster
+from secagg.identity import Identity, PublicKey, Roster
 from secagg.params import Params
+from secagg.planner import plan
 from secagg.receipt import Receipt
 from secagg.server import Server
 from secagg.simulate import simulate
@@ -21,11 +22,13 @@ __all__ = [
     "Integer",
     "Layout",
     "Params",
+    "PublicKey",
     "Receipt",
     "Roster",
     "Server",
     "__version__",
     "build_info",
     "errors",
+    "plan",
     "simulate",
 ]

@@ -1,58 +1,107 @@
 """The bulk side: the only code that touches masked vectors.
 
-`protect` is the client's half (mask, pack, frame); `Accumulator` is the server's (unpack, add, unmask a range, merge, finish).
-Sums merge and the mask generator seeks, so both split over ranges, threads and machines.
+`protect` is the client's half (encode, mask, pack, frame); `Accumulator` is the server's (unpack, add, unmask a range, merge,
+finish). Sums merge and the mask generator seeks, so both split over ranges, threads and machines.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from secagg import _kernels
-from secagg.encoding.segments import Segment
+from secagg.encoding import Segment, Source
 from secagg.errors import InputError, StateError
 from secagg.hazmat import prg
+from secagg.spool import Spool
 from secagg.wire import ChunkPlan
+from secagg.workers import Workers
 
-__all__ = ["Accumulator", "protect"]
+__all__ = ["Accumulator", "protect", "protect_head"]
 
 
 def protect(
-    segments: Sequence[Segment],
-    vectors: Sequence[NDArray[np.unsignedinteger]],
+    source: Source,
+    number: int,
     keys: Sequence[bytes],
     signs: Sequence[int],
     frame_bytes: int,
-    chunk: Callable[[int, int, bytes], bytes],
-) -> list[bytes]:
-    """Return the frames of a masked vector; `vectors` are masked in place.
+    chunk: Callable[[int, int, memoryview], bytes],
+    workers: Workers,
+) -> Iterator[tuple[bytes, int]]:
+    """Yield the masked frames of one segment, and with each how many of its values were clipped.
 
     Parameters
     ----------
-    segments : sequence of Segment
-    vectors : sequence of ndarray
-        Encoded values, one lane array a segment, owned by the caller and overwritten. Secret before, masked after.
+    source : Source
+        The update; encoded here, chunk by chunk. Secret.
+    number : int
+        Which segment, the head excepted.
     keys, signs : sequence
         16-byte mask seeds and +1 or -1 for each. Secret.
     frame_bytes : int
         Largest payload of a frame.
     chunk : callable
         ``(segment, index, payload) -> frame``.
+    workers : Workers
+
+    Raises
+    ------
+    InputError
+        A value cannot be encoded.
 
     Notes
     -----
-    One pass over the vector for all keys; the frames hold w bits a value.
+    One pass over each chunk for all keys, in the memory of one chunk; the frames hold w bits a value.
     """
-    frames: list[bytes] = []
-    for number, (segment, vector) in enumerate(zip(segments, vectors, strict=True)):
-        for index, start, stop in ChunkPlan(segment.count, segment.w, frame_bytes):
-            part = vector[start:stop]
-            prg.apply_masks(part, keys, signs, segment.stream_id, start, segment.w)
-            frames.append(chunk(number, index, _kernels.pack(part, segment.w)))
-    return frames
+    segment = source.segments[number]
+    for index, start, stop in ChunkPlan(segment.count, segment.w, frame_bytes):
+        payload = bytearray(((stop - start) * segment.w + 7) // 8)
+        work = _Chunk(source, number, start, payload, keys, signs)
+        workers.each(work.fill, workers.split(stop - start))
+        yield chunk(number, index, memoryview(payload)), sum(work.clipped)
+
+
+class _Chunk:
+    """One chunk under protection; ranges of it may be filled by several threads."""
+
+    def __init__(
+        self, source: Source, number: int, start: int, payload: bytearray, keys: Sequence[bytes], signs: Sequence[int]
+    ) -> None:
+        self._source, self._number, self._start = source, number, start
+        self._into = memoryview(payload)
+        self._keys, self._signs = keys, signs
+        self.clipped: list[int] = []
+
+    def fill(self, low: int, high: int) -> None:
+        """Encode, mask and pack a range of the chunk's values; `low` is a multiple of 8."""
+        segment = self._source.segments[self._number]
+        lanes, clipped = self._source.encode(self._number, self._start + low, self._start + high)
+        self.clipped.append(clipped)
+        prg.apply_masks(lanes, self._keys, self._signs, segment.stream_id, self._start + low, segment.w)
+        packed = _kernels.pack(lanes, segment.w)
+        at = low * segment.w // 8
+        self._into[at : at + len(packed)] = packed
+
+
+def protect_head(
+    source: Source,
+    clipped: int,
+    keys: Sequence[bytes],
+    signs: Sequence[int],
+    chunk: Callable[[int, int, memoryview], bytes],
+) -> bytes:
+    """Return the masked frame of the head segment, which knows how many values were clipped in all."""
+    segment, lanes = source.segments[0], source.head(clipped)
+    prg.apply_masks(lanes, keys, signs, segment.stream_id, 0, segment.w)
+    return chunk(0, 0, memoryview(_kernels.pack(lanes, segment.w)))
+
+
+def _add_range(vector: NDArray[np.unsignedinteger], packed: memoryview, w: int, low: int, high: int) -> None:
+    _kernels.unpack_add(vector[low:high], packed[low * w // 8 : (high * w + 7) // 8], w)
 
 
 class Accumulator:
@@ -65,18 +114,30 @@ class Accumulator:
         Largest payload of a frame; clients and server agree on it through Params.
     max_groups : int
         Groups that are kept; an upload to one more is refused, since each costs a whole vector.
+    workers : Workers, optional
+        Default: the caller's thread alone.
+    spool : Spool, optional
+        Where unfinished uploads wait. Default: in memory.
 
     Notes
     -----
-    Memory is one vector of lanes a group, and the packed bytes of unfinished uploads.
+    Memory is one vector of lanes a group, and what the spool keeps.
     """
 
-    def __init__(self, segments: Sequence[Segment], frame_bytes: int, max_groups: int = 1 << 20) -> None:
+    def __init__(
+        self,
+        segments: Sequence[Segment],
+        frame_bytes: int,
+        max_groups: int = 1 << 20,
+        workers: Workers | None = None,
+        spool: Spool | None = None,
+    ) -> None:
         self._max_groups = max_groups
         self._segments = tuple(segments)
         self._plans = tuple(ChunkPlan(s.count, s.w, frame_bytes) for s in self._segments)
         self._sizes = [[plan.payload_bytes(i) for i in range(plan.chunks)] for plan in self._plans]
-        self._pending: dict[str, dict[tuple[int, int], bytes]] = {}
+        self._workers = workers or Workers(1)
+        self._spool = spool or Spool(1 << 62)
         self._sums: dict[bytes, list[NDArray[np.unsignedinteger]]] = {}
 
     def chunks(self) -> list[list[int]]:
@@ -84,12 +145,18 @@ class Accumulator:
         return self._sizes
 
     def add(self, client: str, segment: int, index: int, payload: memoryview) -> None:
-        """Keep one authenticated chunk of an unfinished upload; the bytes are copied."""
-        self._pending.setdefault(client, {})[segment, index] = bytes(payload)
+        """Keep one authenticated chunk of an unfinished upload.
+
+        Raises
+        ------
+        InputError
+            There is no room for it.
+        """
+        self._spool.put(client, (segment, index), payload)
 
     def discard(self, client: str) -> None:
         """Forget an unfinished upload."""
-        self._pending.pop(client, None)
+        self._spool.drop(client)
 
     def fold(self, client: str, group: bytes) -> None:
         """Add a complete upload to its group's masked sum.
@@ -99,12 +166,11 @@ class Accumulator:
         InputError
             A chunk has non-zero padding, or there are too many groups; nothing was added.
         """
-        parts = self._pending[client]
-        for (number, index), payload in parts.items():
+        for (number, index), last in self._spool.last_bytes(client):
             segment, (start, stop) = self._segments[number], self._plans[number].span(index)
             # Only a chunk's last byte can be badly packed; all are checked before any is added.
             tail = (stop - start) * segment.w % 8
-            if tail and payload[-1] >> tail:
+            if tail and last >> tail:
                 raise InputError("padding bits are not zero")
         sums = self._sums.get(group)
         if sums is None:
@@ -112,10 +178,11 @@ class Accumulator:
                 raise InputError("too many different contexts in one round")
             sums = [np.zeros(s.count, dtype=_kernels.lane_dtype(s.w)) for s in self._segments]
             self._sums[group] = sums
-        for (number, index), payload in parts.items():
+        for (number, index), payload in self._spool.payloads(client):
             start, stop = self._plans[number].span(index)
-            _kernels.unpack_add(sums[number][start:stop], payload, self._segments[number].w)
-        del self._pending[client]
+            add = partial(_add_range, sums[number][start:stop], payload, self._segments[number].w)
+            self._workers.each(add, self._workers.split(stop - start))
+        self._spool.drop(client)
 
     def merge(self, other: Accumulator) -> None:
         """Add another accumulator's groups to this one's."""
@@ -133,8 +200,12 @@ class Accumulator:
         self, group: bytes, number: int, start: int, stop: int, keys: Sequence[bytes], signs: Sequence[int]
     ) -> None:
         """Apply masks to one range of one segment of a group's sum, in place."""
-        segment = self._segments[number]
-        prg.apply_masks(self._of(group)[number][start:stop], keys, signs, segment.stream_id, start, segment.w)
+        segment, vector = self._segments[number], self._of(group)[number]
+
+        def unmask(low: int, high: int) -> None:
+            prg.apply_masks(vector[start + low : start + high], keys, signs, segment.stream_id, start + low, segment.w)
+
+        self._workers.each(unmask, self._workers.split(stop - start))
 
     def finish(self, group: bytes, keys: Sequence[bytes], signs: Sequence[int]) -> list[NDArray[np.unsignedinteger]]:
         """Return a group's sums with all masks applied, and forget every group."""
@@ -142,7 +213,8 @@ class Accumulator:
         for number, segment in enumerate(self._segments):
             self.unmask_range(group, number, 0, segment.count, keys, signs)
         sums = self._sums[group]
-        self._sums, self._pending = {}, {}
+        self._sums = {}
+        self._spool.clear()
         return sums
 
     def _of(self, group: bytes) -> list[NDArray[np.unsignedinteger]]:

@@ -27,6 +27,7 @@ __all__ = [
     "opened_honest",
     "quorum_ok",
     "sparse_correctness_log2",
+    "sparse_risk",
     "sparse_security_log2",
 ]
 
@@ -250,6 +251,39 @@ def sparse_correctness_log2(n: int, k: int, t: int, dropped: int) -> float:
     missing = log2_hypergeom_tail(n - 1, dropped - 1, degree, degree - t + 1) + math.log2(dropped)
     present = log2_hypergeom_tail(n - 1, min(dropped, n - 1), degree, degree - t + 2) + math.log2(n)
     return min(0.0, _log2_add(missing, present))
+
+
+def sparse_risk(
+    cohorts: tuple[int, int], participants: int, min_clients: int, corrupt: int, k: int, t: int
+) -> tuple[float, float]:
+    """Return the worst security and correctness bounds (log2) over a sparse session's cohorts.
+
+    Parameters
+    ----------
+    cohorts : (int, int)
+        Smallest and largest cohort that a setup may end with; a smaller one is another graph, so both ends are computed.
+    participants, min_clients : int
+        Most participants of a round, and fewest survivors.
+    corrupt, k, t : int
+        As for `sparse_security_log2`.
+
+    Returns
+    -------
+    security, correctness : float
+        `sparse_security_log2` for the largest round that loses as many as it may and for the smallest round, and
+        `sparse_correctness_log2` for that loss.
+    """
+    security = correctness = -math.inf
+    for cohort in cohorts:
+        asked = min(participants, cohort)
+        lost, inside = max(asked - min_clients, 0), min(corrupt, cohort)
+        security = max(
+            security,
+            sparse_security_log2(cohort, k, t, inside, lost, asked),
+            sparse_security_log2(cohort, k, t, inside, 0, min_clients),
+        )
+        correctness = max(correctness, sparse_correctness_log2(cohort, k, t, lost))
+    return security, correctness
 
 
 def find_degree(

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from secagg.accumulator import protect
+from secagg.accumulator import protect, protect_head
+from secagg.encoding import Source
 from secagg.errors import DecodeError, InputError, ParameterError, StateError
+from secagg.hazmat import aead
 from secagg.hazmat.kdf import hkdf
 from secagg.hazmat.transcript import u64
 from secagg.identity import Identity, Roster
 from secagg.params import Params
-from secagg.protocols.pairwise import PairwiseClient
+from secagg.protocols.pairwise import PairwiseClient, Upload
 from secagg.store import Ledger, open_snapshot, seal_snapshot
+from secagg.workers import Workers
 
 __all__ = ["Awaiting", "Client", "rounding_key"]
 
@@ -59,6 +62,8 @@ class Client:
         state is rolled back or copied can be made to answer twice: docs/threat-model.md says what that costs.
     rounding_seed : bytes, optional
         Makes stochastic rounding reproducible for experiments. Never a source of keys.
+    threads : int, optional
+        Threads that protect an update; the frames do not depend on it. Default: the cores this process may use.
 
     Raises
     ------
@@ -87,6 +92,7 @@ class Client:
         session: bytes | None = None,
         ledger: str | os.PathLike[str] | None = None,
         rounding_seed: bytes | None = None,
+        threads: int | None = None,
     ) -> None:
         check_parties(params, roster)
         if me not in roster:
@@ -98,6 +104,7 @@ class Client:
         self._params = params
         self._me = me
         self._rounding_seed = rounding_seed
+        self._workers = Workers(threads)
         self._identity = identity
         self._roster = roster
         self._ledger = None if ledger is None else Ledger(ledger, me=me, identity=identity)
@@ -161,19 +168,78 @@ class Client:
             The update, weight or metrics do not fit the Params, or another update was already submitted for this round.
             State is unchanged.
         """
+        upload, source = self._open(update, weight, metrics, context)
+        if upload.intended:  # chunks of a streamed update may have left
+            self._intend(upload, source, context)
+        self._core.send(self._whole(upload, source))
+
+    def stream(
+        self,
+        update: Any,
+        *,
+        weight: int = 1,
+        metrics: Mapping[str, float] | None = None,
+        context: bytes = b"",
+    ) -> Iterator[bytes]:
+        """Return the frames of a protected update one at a time, each to be sent before the next is made.
+
+        For updates that memory holds once but not twice, a memory-mapped array for instance: beyond the update itself, a few
+        frames are in memory at a time. Parameters and errors are those of `submit`.
+
+        Returns
+        -------
+        iterator of bytes
+            The last frame commits to the upload: take all of them. If the process or the carrier fails on the way, `awaiting`
+            stays, and the same update gives the same frames again; another one is refused from the first frame on.
+
+        Notes
+        -----
+        The update is read twice, first to refuse what cannot be encoded and to let the ledger know which update it is, and
+        must not change meanwhile. Arrays must be C-contiguous, or are copied.
+        """
+        upload, source = self._open(update, weight, metrics, context)
+        if upload.whole and not upload.intended:  # it was sent whole before: compare before anything leaves
+            return iter(self._whole(upload, source))
+        return self._one_by_one(upload, source, self._intend(upload, source, context))
+
+    def _open(
+        self, update: Any, weight: int, metrics: Mapping[str, float] | None, context: bytes
+    ) -> tuple[Upload, Source]:
         if not isinstance(context, bytes | bytearray | memoryview):
             raise InputError("context must be bytes")
         upload = self._core.begin_upload(bytes(context))
         key = upload.rounding_key
         if self._rounding_seed is not None and self.awaiting is not None:
             key = rounding_key(self._rounding_seed, self._me, self.awaiting.round_id)
-        plan = self._params.segment_plan
-        encoded = plan.encode(update, weight, metrics, key)
-        frames = protect(
-            plan.segments, encoded.vectors, upload.keys, upload.signs, self._params.frame_bytes, upload.chunk
-        )
-        frames.append(upload.finish())
-        self._core.send(frames)
+        return upload, self._params.segment_plan.open(update, weight, metrics, key)
+
+    def _intend(self, upload: Upload, source: Source, context: bytes) -> int:
+        """Let the memory know which update is about to leave; return how many of its values are clipped."""
+        mark = aead.Gmac(upload.intent_key)
+        mark.update(source.fingerprint(bytes(context)))
+        clipped = source.check(mark.update)
+        upload.intend(mark.finish())
+        return clipped
+
+    def _segment(self, upload: Upload, source: Source, number: int) -> Iterator[tuple[bytes, int]]:
+        return protect(source, number, upload.keys, upload.signs, self._params.frame_bytes, upload.chunk, self._workers)
+
+    def _whole(self, upload: Upload, source: Source) -> list[bytes]:
+        """Return all frames of an upload that nothing has left of; the memory knows it when this returns."""
+        frames, clipped = [], 0
+        for number in range(1, len(source.segments)):
+            for frame, count in self._segment(upload, source, number):
+                frames.append(frame)
+                clipped += count
+        head = protect_head(source, clipped, upload.keys, upload.signs, upload.chunk)
+        return [head, *frames, upload.finish()]
+
+    def _one_by_one(self, upload: Upload, source: Source, clipped: int) -> Iterator[bytes]:
+        yield protect_head(source, clipped, upload.keys, upload.signs, upload.chunk)
+        for number in range(1, len(source.segments)):
+            for frame, _ in self._segment(upload, source, number):
+                yield frame
+        yield upload.finish()
 
     def outbox(self) -> list[bytes]:
         """Return the frames to send to the server, oldest first, and forget them."""
@@ -209,6 +275,7 @@ class Client:
         identity: Identity,
         roster: Roster,
         ledger: str | os.PathLike[str] | None = None,
+        threads: int | None = None,
     ) -> Client:
         """Return the client that made a snapshot; where the ledger knows of later frames, those stand.
 
@@ -217,7 +284,7 @@ class Client:
         snapshot : bytes
             From `snapshot`. An older one than the last is no danger with the ledger: what has left since is sent again byte
             for byte or not at all.
-        identity, roster, ledger
+        identity, roster, ledger, threads
             As for the client that made it.
 
         Raises
@@ -230,8 +297,9 @@ class Client:
             kept = msgspec.msgpack.decode(plain, type=_Snapshot)
             params = Params.from_bytes(kept.params)
             client = cls(
-                params, me=kept.me, identity=identity, roster=roster, ledger=ledger, rounding_seed=kept.rounding_seed
-            )
+                params, me=kept.me, identity=identity, roster=roster, ledger=ledger, rounding_seed=kept.rounding_seed,
+                threads=threads,
+            )  # fmt: skip
         except msgspec.DecodeError:
             raise InputError("the snapshot is of another version") from None
         try:

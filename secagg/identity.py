@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 from secagg.errors import AuthenticationError, InputError, ParameterError
+from secagg.files import (
+    PUBLIC_KEY,
+    ROSTER,
+    SECRET_KEY,
+    Tagged,
+    decode_object,
+    encode_object,
+    read_bounded,
+    unhex,
+    write_new,
+)
 from secagg.hazmat.guard import KeyObject
 from secagg.hazmat.signing import SigningKey, check_public_key
 from secagg.hazmat.transcript import digest
 
-__all__ = ["MAX_ID_BYTES", "Identity", "Roster", "check_id"]
+__all__ = ["FINGERPRINT_BITS", "MAX_ID_BYTES", "Identity", "PublicKey", "Roster", "check_id", "key_fingerprint"]
 
 MAX_ID_BYTES = 64
-_FILE_HEADER = b"secagg identity v1: keep secret\n"
+# Whoever puts a roster together may try many keys of its own to give two hospitals two rosters of one fingerprint. That
+# is a collision: half the bits count, so 80 would be open to a few machines and 160 are not.
+FINGERPRINT_BITS = 160
+MAX_KEY_FILE_BYTES = 4096
+MAX_ROSTER_FILE_BYTES = 1 << 28
 
 
 class Identity(KeyObject):
@@ -65,20 +82,7 @@ class Identity(KeyObject):
         OSError
             The file cannot be written; no part of it is left.
         """
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            raise InputError(
-                f"{os.fspath(path)} exists; move it away first, an identity is never overwritten"
-            ) from None
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(_FILE_HEADER + self.to_bytes().hex().encode() + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError:
-            Path(path).unlink()
-            raise
+        write_new(path, SECRET_KEY + self.to_bytes().hex().encode() + b"\n", mode=0o600)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Identity:
@@ -94,9 +98,9 @@ class Identity(KeyObject):
         name = os.fspath(path)
         if os.name == "posix" and Path(path).stat().st_mode & 0o077:
             raise InputError(f"{name} can be read by others than its owner; run chmod 600 on it")
-        content = Path(path).read_bytes()
-        body = content.removeprefix(_FILE_HEADER)
-        if not content.startswith(_FILE_HEADER) or len(body) != 65 or body[-1:] != b"\n":
+        content = read_bounded(path, MAX_KEY_FILE_BYTES)
+        body = content.removeprefix(SECRET_KEY)
+        if not content.startswith(SECRET_KEY) or len(body) != 65 or body[-1:] != b"\n":
             raise InputError(f"{name} holds no secagg identity")
         try:
             private = bytes.fromhex(body[:64].decode("ascii"))
@@ -115,6 +119,8 @@ def check_id(name: str) -> None:
     """
     if not isinstance(name, str):
         raise ParameterError(f"an id must be str, got {type(name).__name__}")
+    if len(name) > MAX_ID_BYTES:  # and so too long to be quoted
+        raise ParameterError(f"an id has at most {MAX_ID_BYTES} bytes of UTF-8, got {len(name)} characters")
     if not name.isprintable() or " " in name:
         raise ParameterError(f"id {name!r} holds white space or unprintable characters")
     if not 1 <= len(name.encode()) <= MAX_ID_BYTES:
@@ -127,6 +133,81 @@ def _checked_key(owner: str, key: bytes) -> bytes:
     except AuthenticationError as refused:
         raise ParameterError(f"verify key of {owner}: {refused.reason}") from None
     return key
+
+
+def _fingerprint(value: bytes) -> str:
+    digits = value[: FINGERPRINT_BITS // 8].hex()
+    return " ".join(digits[i : i + 4] for i in range(0, len(digits), 4))
+
+
+def key_fingerprint(key: bytes) -> str:
+    """Return the first 160 bits of the SHA-256 of a verify key: ten groups of four hex digits, to be read out."""
+    return _fingerprint(hashlib.sha256(key).digest())
+
+
+class _KeyFile(Tagged, frozen=True):
+    name: str
+    key: str
+
+
+@dataclass(frozen=True)
+class PublicKey:
+    """A participant's verify key under its name: what it hands to whoever puts the roster together.
+
+    Parameters
+    ----------
+    name : str
+        The id that it will have in the roster (see `check_id`).
+    key : bytes
+        Its 32-byte Ed25519 verify key.
+
+    Raises
+    ------
+    ParameterError
+        A bad name, or a key that is malformed, not canonical or of small order.
+    """
+
+    name: str
+    key: bytes
+
+    def __post_init__(self) -> None:
+        """Refuse what no roster takes."""
+        check_id(self.name)
+        _checked_key(repr(self.name), self.key)
+
+    @property
+    def fingerprint(self) -> str:
+        """160 bits of the key as ten groups of four hex digits."""
+        return key_fingerprint(self.key)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a new JSON file, and flush it to disk; InputError if it exists, OSError if it cannot be written."""
+        write_new(path, encode_object(_KeyFile(PUBLIC_KEY, self.name, self.key.hex())), mode=0o644)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> PublicKey:
+        """Return the key in a file that `save` wrote.
+
+        Raises
+        ------
+        InputError
+            The file is of another kind, or too long.
+        ParameterError
+            The name or the key is none that a roster takes.
+        OSError
+            The file cannot be read.
+        """
+        content = read_bounded(path, MAX_KEY_FILE_BYTES)
+        try:
+            file = decode_object(content, _KeyFile, PUBLIC_KEY)
+            return cls(file.name, unhex(file.key, 32, "the key"))
+        except (InputError, ParameterError) as refused:
+            raise type(refused)(f"{os.fspath(path)}: {refused}") from None
+
+
+class _RosterFile(Tagged, frozen=True):
+    server: str
+    clients: dict[str, str]
 
 
 class Roster:
@@ -207,6 +288,52 @@ class Roster:
     def hash(self) -> bytes:
         """Return the 32-byte digest of ids and keys, the same for everybody who holds the same roster."""
         return self._hash
+
+    @property
+    def fingerprint(self) -> str:
+        """The first 160 bits of `hash` as ten groups of four hex digits, to be compared by telephone.
+
+        Notes
+        -----
+        Two rosters of one fingerprint take about 2**80 tries to find, for those who choose some of the keys in both.
+        """
+        return _fingerprint(self._hash)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a new JSON file, sorted by id, and flush it to disk.
+
+        Raises
+        ------
+        InputError
+            The file exists: a roster is never overwritten.
+        OSError
+            The file cannot be written; no part of it is left.
+        """
+        clients = {name: key.hex() for name, key in self._clients.items()}
+        write_new(path, encode_object(_RosterFile(ROSTER, self._server.hex(), clients)), mode=0o644)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Roster:
+        """Return the roster in a file that `save` wrote.
+
+        Raises
+        ------
+        InputError
+            The file is of another kind or version, torn, or names an id twice.
+        ParameterError
+            It is a roster file, but an id or a key in it is none that a roster takes.
+        OSError
+            The file cannot be read.
+        """
+        content = read_bounded(path, MAX_ROSTER_FILE_BYTES)
+        try:
+            file = decode_object(content, _RosterFile, ROSTER)
+            for name in file.clients:
+                check_id(name)
+            clients = {name: unhex(key, 32, f"the key of {name!r}") for name, key in file.clients.items()}
+            return cls(clients, unhex(file.server, 32, "the server's key"))
+        except (InputError, ParameterError) as refused:
+            raise type(refused)(f"{os.fspath(path)}: {refused}") from None
 
     def __contains__(self, name: object) -> bool:
         return name in self._clients

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from secagg.errors import AuthenticationError, DecodeError
+from secagg.errors import AuthenticationError, DecodeError, InputError, ParameterError
+from secagg.files import RECEIPT, Tagged, decode_object, encode_object, read_bounded, unhex, write_new
 from secagg.hazmat import signing
 from secagg.hazmat.transcript import digest, u64
 from secagg.identity import check_id
@@ -20,10 +21,10 @@ from secagg.protocols.pairwise.messages import account_digest, participants_dige
 if TYPE_CHECKING:
     from secagg.identity import Roster
     from secagg.params import Params
+    from secagg.store import Sent
 
 __all__ = ["Receipt", "result_digest"]
 
-FORMAT = "secagg receipt v1"
 MAX_BYTES = 1 << 28
 
 
@@ -40,10 +41,16 @@ def result_digest(sums: Sequence[NDArray[np.unsignedinteger]]) -> bytes:
     return digest("result", inner.digest())
 
 
-class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+def _check_signature(key: bytes, message: bytes, signature: bytes, signer: str) -> None:
+    try:
+        signing.verify(key, message, signature)
+    except AuthenticationError:
+        raise AuthenticationError("signature on the receipt does not hold", peer=signer) from None
+
+
+class _File(Tagged, frozen=True):
     """The JSON form: byte strings in hex."""
 
-    format: str
     session: str
     round_id: int
     params_hash: str
@@ -152,8 +159,8 @@ class Receipt:
         for name, signature in self.signatures.items():
             if name in self.participants and name not in self.uploads:
                 raise AuthenticationError("a dropout signed this receipt: it cannot have", peer=name)
-            signing.verify(roster.key(name), account, signature)
-        signing.verify(roster.server, self.statement, self.server_signature)
+            _check_signature(roster.key(name), account, signature, name)
+        _check_signature(roster.server, self.statement, self.server_signature, "server")
 
     def _check_params(self, params: Params) -> None:
         if self.params_hash != params.hash:
@@ -161,16 +168,63 @@ class Receipt:
         if not params.min_clients <= len(self.uploads) <= len(self.participants) <= params.max_participants:
             raise AuthenticationError("the receipt's numbers of participants and survivors are outside Params")
 
+    def verify_sent(self, sent: Sent, roster: Roster) -> None:
+        """Check that what this receipt says of one client is what that client's ledger says; after `verify`.
+
+        Parameters
+        ----------
+        sent : Sent
+            From `secagg.store.read_sent`, for this receipt's session and round.
+        roster : Roster
+
+        Raises
+        ------
+        AuthenticationError
+            The receipt counts an upload that the ledger does not know, or that was made for another setup, model or set of
+            participants; or it leaves out an upload whose client answered, as only a counted one does; or it carries a signature
+            that the ledger does not know; or the ledger's answer was to another account.
+        InputError
+            The ledger is of nobody on this roster, or was read for another round.
+        """
+        if sent.me not in roster or roster.key(sent.me) != sent.verify_key:
+            raise InputError(f"the ledger is of {sent.me!r} with a key that is not on this roster")
+        if (sent.session, sent.round_id) != (self.session, self.round_id):
+            raise InputError("the ledger was read for another round than the receipt's")
+        if sent.me in self.signatures and not sent.answered:
+            raise AuthenticationError("the receipt carries a signature that the ledger does not know", peer=sent.me)
+        if sent.account not in (None, self.account):
+            raise AuthenticationError("the ledger's answer was to another account of this round", peer=sent.me)
+        tag, header = self.uploads.get(sent.me), sent.header
+        if tag is None:
+            if header is not None and sent.answered:
+                reason = "the receipt leaves out an upload whose client answered: the server told it otherwise"
+                raise AuthenticationError(reason, peer=sent.me)
+            return
+        if header is None:
+            raise AuthenticationError("the receipt counts an upload that the ledger does not know", peer=sent.me)
+        if header.tag != tag:
+            raise AuthenticationError("the receipt counts another upload than the ledger's", peer=sent.me)
+        participants = participants_digest(self.setup_hash, self.round_id, self.participants)
+        for what, told, signed in (
+            ("under other Params", self.params_hash, header.params_hash),
+            ("in another setup", self.setup_hash, header.setup_hash),
+            ("among other members", self.members_hash, header.members_hash),
+            ("among other participants", participants, header.participants_hash),
+            ("for another model context", self.context_hash, header.context_hash),
+        ):
+            if told != signed:
+                raise AuthenticationError(f"the receipt counts an upload that was made {what}", peer=sent.me)
+
     def to_json(self) -> str:
         """Return the receipt as a JSON object, byte strings in hex."""
         file = _File(
-            FORMAT, self.session.hex(), self.round_id, self.params_hash.hex(), self.setup_hash.hex(), self.members_hash.hex(),
+            RECEIPT, self.session.hex(), self.round_id, self.params_hash.hex(), self.setup_hash.hex(), self.members_hash.hex(),
             self.context_hash.hex(), self.result_hash.hex(), list(self.participants),
             {name: self.uploads[name].hex() for name in self.survivors},
             {name: self.signatures[name].hex() for name in sorted(self.signatures, key=str.encode)},
             self.server_signature.hex(),
         )  # fmt: skip
-        return msgspec.json.format(msgspec.json.encode(file), indent=1).decode() + "\n"
+        return encode_object(file).decode()
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Receipt:
@@ -179,28 +233,54 @@ class Receipt:
         Raises
         ------
         DecodeError
-            Not such an object: malformed, a field too many or too few, or of another length.
+            Not such an object: malformed, a key twice, a field too many or too few, or of another length.
         """
         if len(text) > MAX_BYTES:
             raise DecodeError(f"a receipt of more than {MAX_BYTES} bytes")
         try:
-            file = msgspec.json.decode(text, type=_File)
-            read = cls(
-                bytes.fromhex(file.session), file.round_id, bytes.fromhex(file.params_hash), bytes.fromhex(file.setup_hash),
-                bytes.fromhex(file.members_hash), bytes.fromhex(file.context_hash), bytes.fromhex(file.result_hash),
-                tuple(file.participants), {name: bytes.fromhex(tag) for name, tag in file.uploads.items()},
-                {name: bytes.fromhex(made) for name, made in file.signatures.items()}, bytes.fromhex(file.server_signature),
-            )  # fmt: skip
-            for name in (*read.participants, *read.uploads, *read.signatures):
+            file = decode_object(text, _File, RECEIPT)
+            for name in (*file.participants, *file.uploads, *file.signatures):
                 check_id(name)
-        except (msgspec.DecodeError, ValueError, RecursionError):
-            raise DecodeError("not a secagg receipt") from None
-        hashes = (read.params_hash, read.setup_hash, read.members_hash, read.context_hash, read.result_hash)
-        lengths = (
-            file.format == FORMAT and len(read.session) == 16 and 0 <= read.round_id < 1 << 63
-            and all(len(value) == 32 for value in (*hashes, *read.uploads.values()))
-            and all(len(value) == 64 for value in (*read.signatures.values(), read.server_signature))
-        )  # fmt: skip
-        if not lengths:
-            raise DecodeError("not a secagg receipt of this version")
+            read = cls(
+                unhex(file.session, 16, "session"), file.round_id,
+                unhex(file.params_hash, 32, "params_hash"), unhex(file.setup_hash, 32, "setup_hash"),
+                unhex(file.members_hash, 32, "members_hash"), unhex(file.context_hash, 32, "context_hash"),
+                unhex(file.result_hash, 32, "result_hash"), tuple(file.participants),
+                {name: unhex(tag, 32, f"the tag of {name!r}") for name, tag in file.uploads.items()},
+                {name: unhex(made, 64, f"the signature of {name!r}") for name, made in file.signatures.items()},
+                unhex(file.server_signature, 64, "server_signature"),
+            )  # fmt: skip
+        except (InputError, ParameterError) as refused:
+            raise DecodeError(str(refused)) from None
+        if not 0 <= read.round_id < 1 << 63:
+            raise DecodeError("a receipt of no possible round")
         return read
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the JSON form to a new file, and flush it to disk.
+
+        Raises
+        ------
+        InputError
+            The file exists: a receipt is never overwritten.
+        OSError
+            The file cannot be written; no part of it is left.
+        """
+        write_new(path, self.to_json().encode(), mode=0o644)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Receipt:
+        """Return the receipt in a file; nothing is verified yet.
+
+        Raises
+        ------
+        InputError, DecodeError
+            The file holds no receipt; see `from_json`.
+        OSError
+            The file cannot be read.
+        """
+        content = read_bounded(path, MAX_BYTES)
+        try:
+            return cls.from_json(content)
+        except DecodeError as refused:
+            raise DecodeError(f"{os.fspath(path)}: {refused.reason}") from None

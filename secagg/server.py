@@ -14,11 +14,15 @@ from secagg.identity import Identity, Roster
 from secagg.params import Params
 from secagg.protocols.pairwise import Opening, PairwiseServer
 from secagg.receipt import Receipt, result_digest
+from secagg.spool import Spool
+from secagg.workers import Workers
 
 __all__ = ["Server"]
 
 SPARE_GROUPS = 4  # models of honest clients in one round, beside one for each corrupt client
 KEPT_RESULTS = 8
+KEPT_BYTES = 1 << 30  # of older results; the last one is kept whatever its size
+SPOOL_BYTES = 256 << 20
 
 
 class Server:
@@ -32,6 +36,10 @@ class Server:
     roster : Roster
     session : bytes, optional
         16-byte session id; drawn from the operating system otherwise.
+    spool : int
+        Bytes of unfinished uploads that are kept in memory; what comes beyond that waits in a temporary file without a name.
+    threads : int, optional
+        Threads that add and unmask; the sum does not depend on it. Default: the cores this process may use.
 
     Notes
     -----
@@ -49,7 +57,16 @@ class Server:
     >>> server.result(1).mean
     """
 
-    def __init__(self, params: Params, *, identity: Identity, roster: Roster, session: bytes | None = None) -> None:
+    def __init__(
+        self,
+        params: Params,
+        *,
+        identity: Identity,
+        roster: Roster,
+        session: bytes | None = None,
+        spool: int = SPOOL_BYTES,
+        threads: int | None = None,
+    ) -> None:
         check_parties(params, roster)
         if identity.verify_key != roster.server:
             raise ParameterError("identity is not the roster's server key")
@@ -57,12 +74,14 @@ class Server:
             raise ParameterError("a session id has 16 bytes")
         self._params = params
         self._identity = identity
-        segments = params.segment_plan.segments
+        segments, workers = params.segment_plan.segments, Workers(threads)
         self._core = PairwiseServer(
             params,
             identity,
             roster,
-            lambda: Accumulator(segments, params.frame_bytes, SPARE_GROUPS + int(params.corrupt)),
+            lambda: Accumulator(
+                segments, params.frame_bytes, SPARE_GROUPS + int(params.corrupt), workers, Spool(spool)
+            ),
             os.urandom,
             session,
         )
@@ -157,13 +176,22 @@ class Server:
             opening = self._core.close_phase()
             if opening is not None:
                 self._results[opening.round_id] = self._open(opening, bulk)
-                for old in sorted(self._results)[:-KEPT_RESULTS]:
-                    del self._results[old]
+                self._let_go()
         except SecAggError as error:
             # Whatever went wrong, the round is over, and result() must say so.
             if round_id is not None:
                 self._results[round_id] = error if isinstance(error, AbortError) else AbortError(f"ended by: {error}")
+                self._let_go()
             raise
+
+    def _let_go(self) -> None:
+        """Forget all but the last results."""
+        room = KEPT_BYTES
+        for count, round_id in enumerate(sorted(self._results, reverse=True)):
+            kept = self._results[round_id]
+            room -= kept.nbytes if count and isinstance(kept, Aggregate) else 0
+            if count >= KEPT_RESULTS or room < 0:
+                del self._results[round_id]
 
     def abort(self) -> None:
         """End the round in progress without a result."""
@@ -180,7 +208,8 @@ class Server:
         AbortError
             The round was aborted.
         StateError
-            The round has not finished, never was, or is older than the eight last ones, which are kept.
+            The round has not finished, never was, or is older than the eight last ones, which are kept (fewer if they are
+            large: the last one, and older ones of 1 GiB together).
         """
         result = self._results.get(round_id)
         if result is None:
@@ -218,7 +247,4 @@ class Server:
         if receipt.account != opening.account:
             raise InternalError("receipt does not match the round's account")
         object.__setattr__(receipt, "server_signature", self._identity.sign(receipt.statement))
-        return Aggregate(
-            decoded.mean, decoded.sum, decoded.integer_sum, decoded.weight, decoded.metrics, receipt.survivors,
-            decoded.clipped, receipt, opening.blamed,
-        )  # fmt: skip
+        return Aggregate(decoded, receipt, opening.blamed, sum(array.nbytes for array in sums))

@@ -24,6 +24,7 @@ def simulate(
     metrics: Mapping[str, Mapping[str, float]] | None = None,
     dropouts: Mapping[str, Collection[str]] | None = None,
     seed: int | None = None,
+    threads: int | None = None,
 ) -> Aggregate:
     """Return the Aggregate of one round among in-memory clients.
 
@@ -39,6 +40,8 @@ def simulate(
         Clients whose message of that phase (keys, shares, masked, unmask) and of every later one never arrives.
     seed : int, optional
         Makes the stochastic rounding reproducible. Keys always come from the operating system.
+    threads : int, optional
+        Threads of every party; the result does not depend on it. Default: the cores this process may use.
 
     Raises
     ------
@@ -56,7 +59,7 @@ def simulate(
         if isinstance(ids, str) or strangers:
             raise InputError(f"dropouts[{phase!r}] must be a collection of ids from updates")
     rounding = None if seed is None else hashlib.sha256(b"secagg simulate %d" % seed).digest()
-    network = Network.fresh(params, list(updates), rounding_seed=rounding)
+    network = Network.fresh(params, list(updates), rounding_seed=rounding, threads=threads)
     network.server.open_round(1)
     for phase in PHASES:
         gone.update(schedule.get(phase, ()))

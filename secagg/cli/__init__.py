@@ -5,6 +5,7 @@ A mistake of the user's is one line on stderr and exit status 2; anything else i
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -28,6 +29,10 @@ class _Group(TyperGroup):
 
 
 app = typer.Typer(cls=_Group, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+roster_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make and show the roster: who takes part.")
+app.add_typer(roster_app, name="roster")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 
 @app.callback()
@@ -50,3 +55,99 @@ def demo(
     from secagg.cli.demo import show
 
     show(hospitals=hospitals, rounds=rounds, dropout=dropout, seed=seed, as_json=as_json)
+
+
+@app.command(
+    epilog="""\b
+Example:
+  secagg keygen north-clinic --out keys
+makes keys/north-clinic.key (secret, readable by you only) and keys/north-clinic.pub.
+
+\b
+Exit status: 0 made; 2 a mistake, say a name that exists already. No file is ever overwritten.
+"""
+)
+def keygen(
+    name: Annotated[str, typer.Argument(help="The participant's id; any name for the server.")],
+    out: Annotated[Path, typer.Option(help="Directory for both files.")] = Path(),
+    as_json: Json = False,
+) -> None:
+    """Make a signing key for one participant, and print its public part."""
+    from secagg.cli import keys
+
+    keys.keygen(name, out=out, as_json=as_json)
+
+
+@roster_app.command(
+    "make",
+    epilog="""\b
+Example:
+  secagg roster make study.roster --server server.pub north.pub south.pub west.pub
+Clients get the ids in their files. Every participant needs this one file.
+
+\b
+Exit status: 0 made; 2 a mistake, say one key in two files. No file is ever overwritten.
+""",
+)
+def roster_make(
+    roster: Annotated[Path, typer.Argument(help="File to make.")],
+    clients: Annotated[list[Path], typer.Argument(help="The clients' public keys, as keygen writes them.")],
+    server: Annotated[Path, typer.Option(help="The server's public key.")],
+    as_json: Json = False,
+) -> None:
+    """Put public keys together into a roster."""
+    from secagg.cli import keys
+
+    keys.roster_make(roster, server=server, clients=clients, as_json=as_json)
+
+
+@roster_app.command(
+    "show",
+    epilog="""\b
+Example:
+  secagg roster show study.roster
+Compare the fingerprint with every other participant by telephone.
+
+\b
+Exit status: 0 shown; 2 no roster.
+""",
+)
+def roster_show(
+    roster: Annotated[Path, typer.Argument(help="A roster file.")],
+    as_json: Json = False,
+) -> None:
+    """Show who is on a roster, and its fingerprint."""
+    from secagg.cli import keys
+
+    keys.roster_show(roster, as_json=as_json)
+
+
+@app.command(
+    epilog="""\b
+Example:
+  secagg verify round-7.json --roster study.roster --params study.params --ledger north.db
+The ledger is only read; its client may be running.
+
+\b
+Exit status: 0 everything that was checked holds; 1 a check failed, and the text says which;
+2 a mistake, say a missing file or one that is no receipt: nothing was checked.
+"""
+)
+def verify(
+    receipt: Annotated[Path, typer.Argument(help="A receipt, as Receipt.save writes it.")],
+    roster: Annotated[Path, typer.Option(help="The roster that you hold, not one that came with the receipt.")],
+    params: Annotated[
+        Path | None, typer.Option(help="The agreed Params, as Params.to_bytes makes them: checks bounds too.")
+    ] = None,
+    threshold: Annotated[int, typer.Option(help="Fewest clients that must have signed, if Params say no more.")] = 1,
+    ledger: Annotated[
+        Path | None, typer.Option(help="A client's ledger: checks that what is counted for it is what it sent.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check a round's receipt offline, and say what it proves."""
+    from secagg.cli.verify import verify as check
+
+    holds = check(receipt, roster=roster, params=params, threshold=threshold, ledger=ledger, as_json=as_json)
+    if not holds:
+        raise typer.Exit(1)

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
+from secagg.encoding.decoded import Decoded
 from secagg.encoding.fixed_point import FixedPoint
 from secagg.encoding.integer import Integer
 from secagg.encoding.layout import Layout
-from secagg.encoding.segments import Decoded, Encoded, Encoding, Segment, SegmentPlan
+from secagg.encoding.segments import Encoding, SegmentPlan
+from secagg.encoding.source import Encoded, Segment, Source
 from secagg.errors import ParameterError
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "Layout",
     "Segment",
     "SegmentPlan",
+    "Source",
     "encoding_from_canonical",
 ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -170,6 +170,13 @@ class FixedPoint:
                 f"{name}: {clipped} of {len(reals)} values are beyond clip={self.clip:g}; clip the update or raise clip"
             )
         return clipped
+
+    def check(self, x: NDArray[Any], name: str) -> int:
+        """Return how many values of `x` will be clipped; raise as `encode_into` would."""
+        unused = np.empty(len(x), dtype=_kernels.lane_dtype(self.bits))
+        # To nearest, whatever the rounding: which values are beyond the clip does not depend on it.
+        nearest = self if self.rounding == "nearest" else replace(self, rounding="nearest")
+        return nearest.encode_into(x, unused, weight=1, key=None, stream_id=0, start=0, name=name)
 
     def decode_sum(self, sums: NDArray[np.uint64], total_weight: int) -> NDArray[np.float64]:
         """Return the sums of weight times value, float64.

@@ -129,18 +129,28 @@ class Integer:
         del key, stream_id, start
         if len(x) == 0:
             return 0
-        whole_values = _as_integers(x, name)
-        # Python integers compare exactly; numpy would round the bounds of a float or unsigned comparison.
-        if int(whole_values.min()) < self.low or int(whole_values.max()) > self.high:
-            raise InputError(
-                f"{name}: {self._beyond(whole_values)} of {len(x)} values are outside [{self.low}, {self.high}]"
-            )
+        whole_values = self._checked(x, name)
         # Everything modulo the lane: the result is below 2**w, so the steps between may wrap.
         modulus = 1 << (8 * out.dtype.itemsize)
         out[:] = whole_values.astype(out.dtype)
         out -= out.dtype.type(self.low % modulus)
         out *= out.dtype.type(weight % modulus)
         return 0
+
+    def check(self, x: NDArray[Any], name: str) -> int:
+        """Return 0, having refused what `encode_into` would."""
+        if len(x):
+            self._checked(x, name)
+        return 0
+
+    def _checked(self, x: NDArray[Any], name: str) -> NDArray[Any]:
+        whole_values = _as_integers(x, name)
+        # Python integers compare exactly; numpy would round the bounds of a float or unsigned comparison.
+        if int(whole_values.min()) < self.low or int(whole_values.max()) > self.high:
+            raise InputError(
+                f"{name}: {self._beyond(whole_values)} of {len(x)} values are outside [{self.low}, {self.high}]"
+            )
+        return whole_values
 
     def _beyond(self, x: NDArray[Any]) -> int:
         """Count the values outside [low, high], with bounds that the dtype of `x` can hold."""

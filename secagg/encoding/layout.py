@@ -142,7 +142,7 @@ class Layout:
         Returns
         -------
         list of ndarray
-            Views of `update` where they can be, copies otherwise; do not write into them. float16 is widened to float32.
+            Views of `update` where they can be, copies otherwise; do not write into them.
 
         Raises
         ------
@@ -301,8 +301,7 @@ def _list_leaves(tree: Tree, path: str, top: str | None, found: list[Leaf]) -> N
 
 def _line_up(array: NDArray[Any]) -> NDArray[Any]:
     """Return the values in C order, native, as a view where that is possible."""
-    native = np.float32 if array.dtype.itemsize == 2 and array.dtype.kind == "f" else array.dtype.newbyteorder("=")
-    return np.require(array, dtype=native, requirements=("C", "A")).reshape(-1)
+    return np.require(array, dtype=array.dtype.newbyteorder("="), requirements=("C", "A")).reshape(-1)
 
 
 def _flat_values(update: Any, length: int) -> NDArray[Any]:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from secagg import _kernels
+from secagg.encoding.decoded import Decoded
 from secagg.encoding.fixed_point import FixedPoint
 from secagg.encoding.integer import Integer
 from secagg.encoding.layout import Layout, Leaf, number_values
+from secagg.encoding.source import Encoded, Part, Segment, Source
 from secagg.encoding.weights import check_weight, whole
 from secagg.errors import InputError, ParameterError
 
-__all__ = ["Decoded", "Encoded", "Encoding", "Segment", "SegmentPlan"]
+__all__ = ["Encoding", "Place", "SegmentPlan"]
 
 Encoding: TypeAlias = FixedPoint | Integer
 Lanes: TypeAlias = NDArray[np.unsignedinteger]
@@ -30,71 +31,7 @@ HEAD_WIDTH = 64
 
 
 @dataclass(frozen=True)
-class Segment:
-    """A part of the masked vector with its own encoding, width and keystreams.
-
-    Attributes
-    ----------
-    name : str
-        ``"head"``, ``"model"``, a top-level key of the layout, or ``"metrics"``.
-    stream_id : int
-        Its position, and the stream id of its masks and of its rounding.
-    encoding : FixedPoint, Integer or None
-        None for the head, whose integers are added as they are.
-    w : int
-        Bits of a value on the wire, and the modulus 2**w of the sum.
-    count : int
-        Values in it.
-    """
-
-    name: str
-    stream_id: int
-    encoding: Encoding | None
-    w: int
-    count: int
-
-
-@dataclass(frozen=True, eq=False)
-class Encoded:
-    """What a client masks: one lane array per segment, the caller's to overwrite. Secret."""
-
-    vectors: list[Lanes] = field(repr=False)
-    clipped: int = field(repr=False)
-
-
-@dataclass(frozen=True, eq=False)
-class Decoded:
-    """What opened sums say.
-
-    Attributes
-    ----------
-    weight, clipped, lanes : int
-        Sums over the contributors of their weights, their clipped values, and of 1. Nothing is checked here: `lanes` must be
-        the number of contributors.
-    out_of_range : int
-        Values whose sum no honest updates of this weight can have: a contributor garbled its upload.
-    integer_sum : ndarray of uint64, shape (size,)
-        Sums of the encoded update in layout order.
-    sum : nest of float64 (FixedPoint) or int64 (Integer) arrays, or None
-        Sums of weight times update. None if `weight` is 0 or over the plan's total.
-    mean : nest of arrays, or None
-        Weighted means in the dtypes of the layout; None as `sum`.
-    metrics : dict of str to float
-        Weighted means; empty where `mean` is None.
-    """
-
-    weight: int
-    clipped: int
-    lanes: int
-    out_of_range: int
-    integer_sum: NDArray[np.uint64] = field(repr=False)
-    sum: Any = field(repr=False)
-    mean: Any = field(repr=False)
-    metrics: dict[str, float] = field(repr=False)
-
-
-@dataclass(frozen=True)
-class _Place:
+class Place:
     """Where a leaf's values are: in which segment from which index, and from which index of the flat update."""
 
     leaf: Leaf
@@ -208,7 +145,8 @@ class SegmentPlan:
         return tuple(found)
 
     @cached_property
-    def _places(self) -> tuple[_Place, ...]:
+    def places(self) -> tuple[Place, ...]:
+        """Where each leaf of the layout is, in its order."""
         named = dict(self.overrides)
         numbers = {segment.name: i for i, segment in enumerate(self.segments)}
         filled = dict.fromkeys(numbers, 0)
@@ -217,19 +155,19 @@ class SegmentPlan:
             name = self._segment_of(leaf)
             # A leaf without values may belong to a model segment that does not exist; its slices are empty anywhere.
             encoding = named.get(name, self.encoding)
-            places.append(_Place(leaf, encoding, numbers.get(name, 0), filled.get(name, 0), offset))
+            places.append(Place(leaf, encoding, numbers.get(name, 0), filled.get(name, 0), offset))
             if leaf.size:
                 filled[name] += leaf.size
             offset += leaf.size
         return tuple(places)
 
-    def encode(self, update: Any, weight: int, metrics: Mapping[str, float] | None, rounding_key: bytes) -> Encoded:
-        """Return the lane arrays of an update: each value encoded, then multiplied by `weight`.
+    def open(self, update: Any, weight: int, metrics: Mapping[str, float] | None, rounding_key: bytes) -> Source:
+        """Return an update opened for encoding, any range of any segment at a time.
 
         Parameters
         ----------
         update : as the layout
-            Read, never kept. Secret.
+            Read while the source is in use, never kept longer or changed. Secret.
         weight : int
             From 0 to `max_weight`. The values of weight 0 are checked and become zeros.
         metrics : mapping of str to float, or None
@@ -241,42 +179,32 @@ class SegmentPlan:
         ------
         InputError
             Something does not fit; the message names the leaf and never a value.
-
-        Notes
-        -----
-        Peak memory is the lane arrays and, for a leaf that is not contiguous or whose dtype needs it, one converted copy.
         """
         weight = check_weight(weight, self.max_weight)
-        scalars = self._check_metrics(metrics)
-        flat = self.layout.flatten(update)
-        vectors: list[Lanes] = [np.empty(s.count, dtype=_kernels.lane_dtype(s.w)) for s in self.segments]
-        clipped = 0
-        for place, values in zip(self._places, flat, strict=True):
-            out = vectors[place.segment][place.start : place.start + place.leaf.size]
-            clipped += place.encoding.encode_into(
-                values,
-                out,
-                weight=weight,
-                key=rounding_key,
-                stream_id=place.segment,
-                start=place.start,
-                name=place.leaf.name,
-            )
-        for i, (name, value) in enumerate(scalars.items()):
-            clipped += dict(self.overrides)[METRICS].encode_into(
-                value, vectors[-1][i : i + 1], weight=weight, key=rounding_key, stream_id=len(vectors) - 1, start=i,
-                name=f"metric {name!r}",
-            )  # fmt: skip
-        if weight == 0:
-            clipped = 0  # nothing of it is in the sum
-        vectors[0][:] = (weight, clipped, 1)
-        return Encoded(vectors, clipped)
-
-    def _check_metrics(self, metrics: Mapping[str, float] | None) -> dict[str, NDArray[Any]]:
         given: Any = {} if metrics is None else metrics
         if not isinstance(given, Mapping) or set(given) != set(self.metrics):
             raise InputError(f"metrics must be a mapping with exactly these names: {', '.join(self.metrics) or 'none'}")
-        return {name: number_values(given[name], f"metric {name!r}") for name in self.metrics}
+        scalars = [number_values(given[name], f"metric {name!r}") for name in self.metrics]
+        parts = [
+            Part(values, place.encoding, place.segment, place.start, place.leaf.name)
+            for place, values in zip(self.places, self.layout.flatten(update), strict=True)
+        ]
+        last = len(self.segments) - 1
+        parts += [
+            Part(value, dict(self.overrides)[METRICS], last, i, f"metric {name!r}")
+            for i, (name, value) in enumerate(zip(self.metrics, scalars, strict=True))
+        ]
+        return Source(self.segments, parts, weight, rounding_key)
+
+    def encode(self, update: Any, weight: int, metrics: Mapping[str, float] | None, rounding_key: bytes) -> Encoded:
+        """Return the lane arrays of a whole update: each value encoded, then multiplied by `weight`.
+
+        Parameters and errors are those of `open`.
+        """
+        source = self.open(update, weight, metrics, rounding_key)
+        parts = [source.encode(number, 0, self.segments[number].count) for number in range(1, len(self.segments))]
+        clipped = sum(count for _, count in parts)
+        return Encoded([source.head(clipped), *(vector for vector, _ in parts)], clipped if weight else 0)
 
     def decode(self, sums: Sequence[Lanes]) -> Decoded:
         """Return what sums of `Encoded.vectors`, each modulo 2**w, say.
@@ -284,7 +212,7 @@ class SegmentPlan:
         Parameters
         ----------
         sums : sequence of ndarray of unsigned integers, 1-D
-            One per segment. Read only.
+            One per segment. Kept, and read when a result is asked for.
 
         Raises
         ------
@@ -298,34 +226,7 @@ class SegmentPlan:
         for segment, array in zip(self.segments, sums, strict=True):
             if not isinstance(array, np.ndarray) or array.dtype.kind != "u" or array.shape != (segment.count,):
                 raise InputError(f"the sum of segment {segment.name!r} must be {segment.count} unsigned integers")
-        weight, clipped, lanes = (int(value) for value in sums[0])
-        integer_sum = np.empty(self.layout.size, dtype=np.uint64)
-        for place in self._places:
-            stop = place.start + place.leaf.size
-            integer_sum[place.offset : place.offset + place.leaf.size] = sums[place.segment][place.start : stop]
-        if not 0 < weight <= self.total_weight:
-            return Decoded(weight, clipped, lanes, 0, integer_sum, None, None, {})
-        leaf_sums, leaf_means, out_of_range = [], [], 0
-        for place in self._places:
-            encoding = place.encoding
-            part = integer_sum[place.offset : place.offset + place.leaf.size]
-            # Python's product is at most 2**64 - 1: the width allows total_weight * levels.
-            out_of_range += int(np.count_nonzero(part > np.uint64(weight * encoding.levels)))
-            total = encoding.decode_sum(part, weight)
-            leaf_sums.append(total)
-            leaf_means.append(_mean(total, weight, np.dtype(place.leaf.dtype)))
-        metrics: dict[str, float] = {}
-        if self.metrics:
-            last = dict(self.overrides)[METRICS]
-            part = sums[-1].astype(np.uint64)
-            out_of_range += int(np.count_nonzero(part > np.uint64(weight * last.levels)))
-            means = last.decode_sum(part, weight) / weight
-            metrics = dict(zip(self.metrics, means.tolist(), strict=True))
-        unflatten = self.layout.unflatten
-        return Decoded(
-            weight, clipped, lanes, out_of_range, integer_sum,
-            unflatten(leaf_sums, cast=False), unflatten(leaf_means), metrics,
-        )  # fmt: skip
+        return Decoded(self, sums)
 
     def canonical(self) -> tuple[Any, ...]:
         """Return nested tuples of str, int and float that stand for the plan."""
@@ -334,15 +235,3 @@ class SegmentPlan:
             "segments", self.layout.canonical(), self.encoding.canonical(), overrides, self.metrics,
             self.max_weight, self.max_participants,
         )  # fmt: skip
-
-
-def _mean(total: NDArray[Any], weight: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-    if total.dtype.kind == "f" or dtype.kind == "f":
-        mean: NDArray[np.float64] = total / float(weight)
-        return mean
-    # Exact division, to nearest with halves to even, as for every other integer leaf; float64 would lose the low bits.
-    quotient, rest = np.divmod(total, np.int64(weight))
-    above = rest > weight - rest
-    tie = rest == weight - rest
-    rounded: NDArray[np.int64] = quotient + (above | (tie & (quotient % 2 == 1)))
-    return rounded

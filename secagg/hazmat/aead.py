@@ -9,12 +9,13 @@ import os
 from collections.abc import Callable
 
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from secagg.errors import AuthenticationError, InputError
 from secagg.hazmat.guard import draw, exactly
 
-__all__ = ["KEY_BYTES", "NONCE_BYTES", "OVERHEAD_BYTES", "TAG_BYTES", "gmac", "gmac_verify", "open_", "seal"]
+__all__ = ["KEY_BYTES", "NONCE_BYTES", "OVERHEAD_BYTES", "TAG_BYTES", "Gmac", "gmac", "gmac_verify", "open_", "seal"]
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
@@ -122,6 +123,29 @@ def gmac(key: bytes, nonce: bytes, data: bytes | bytearray | memoryview) -> byte
         A key or nonce of another length, data over the limit or not C-contiguous.
     """
     return _cipher(key).encrypt(exactly(nonce, NONCE_BYTES, "nonce"), b"", _flat(data))
+
+
+class Gmac:
+    """A GMAC over data that comes in pieces.
+
+    Parameters
+    ----------
+    key : bytes
+        32 bytes, secret, used for one tag that leaves the process; the nonce is zero.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        cipher = Cipher(algorithms.AES256(exactly(key, KEY_BYTES, "AES-256-GCM key")), modes.GCM(bytes(NONCE_BYTES)))
+        self._encryptor = cipher.encryptor()
+
+    def update(self, data: bytes | memoryview) -> None:
+        """Take the next piece."""
+        self._encryptor.authenticate_additional_data(data)
+
+    def finish(self) -> bytes:
+        """Return the 16-byte tag of all pieces, joined."""
+        self._encryptor.finalize()
+        return self._encryptor.tag
 
 
 def gmac_verify(key: bytes, nonce: bytes, data: bytes | bytearray | memoryview, tag: bytes) -> None:

@@ -6,6 +6,7 @@ frame leave before that. Two processes may share one file; the first to record a
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from typing import TYPE_CHECKING, NoReturn
@@ -45,6 +46,8 @@ class Ledger:
         The client's id.
     identity : Identity
         Its identity; the file is tied to the verify key.
+    patience : float
+        Seconds to wait for another process that is writing.
 
     Raises
     ------
@@ -57,12 +60,16 @@ class Ledger:
     frames of rounds in progress, in the form in which they are sent.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, me: str, identity: Identity) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, me: str, identity: Identity, patience: float = BUSY_SECONDS
+    ) -> None:
         self._path = os.fspath(path)
         try:
-            # The mode at creation, not after: nobody else gets a moment to open it.
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
-            self._db = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            # The mode at creation, not after: nobody else gets a moment to open it. Only a new file is ever opened here, for
+            # closing any descriptor of a file drops all the locks that this process holds on it.
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+            self._db = sqlite3.connect(self._path, timeout=patience, isolation_level=None, check_same_thread=False)
         except (OSError, sqlite3.Error) as error:
             raise InputError(f"the ledger {self._path} cannot be opened: {error}") from None
         try:

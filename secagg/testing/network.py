@@ -93,16 +93,17 @@ class Network:
         *,
         rounding_seed: bytes | None = None,
         faults: FaultPlan | None = None,
+        threads: int | None = None,
     ) -> Network:
         """Return a network of new identities from the operating system."""
         keys = {name: Identity.generate() for name in ids}
         server_key = Identity.generate()
         roster = Roster({name: key.verify_key for name, key in keys.items()}, server_key.verify_key)
         clients = {
-            name: Client(params, me=name, identity=key, roster=roster, rounding_seed=rounding_seed)
+            name: Client(params, me=name, identity=key, roster=roster, rounding_seed=rounding_seed, threads=threads)
             for name, key in keys.items()
         }
-        return cls(Server(params, identity=server_key, roster=roster), clients, faults)
+        return cls(Server(params, identity=server_key, roster=roster, threads=threads), clients, faults)
 
     def exchange(self, submit: Callable[[Client], None], *, silent: Collection[str] = ()) -> None:
         """Deliver the server's frames, let awaited clients submit, and bring back what the clients answer.

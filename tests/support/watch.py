@@ -84,7 +84,7 @@ class Instruments:
         def watched(segment: int, index: int, payload: bytes) -> bytes:
             for key in upload.keys:
                 place = (key, me, segment, index)
-                assert self.vectors.setdefault(place, payload) == payload, "one mask hid two vectors"
+                assert self.vectors.setdefault(place, bytes(payload)) == payload, "one mask hid two vectors"
             return chunk(upload, segment, index, payload)
 
         return watched

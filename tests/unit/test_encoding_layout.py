@@ -47,7 +47,7 @@ def test_a_nest_comes_back_as_it_was():
     layout, update = Layout.of(EXAMPLE), filled()
     flat = layout.flatten(update)
     assert [array.ndim for array in flat] == [1] * 6
-    assert flat[1].dtype == np.float32  # float16 widened
+    assert flat[1].dtype == np.float16
     assert_same(layout.unflatten(flat), update)
 
 

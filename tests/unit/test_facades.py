@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from secagg import FixedPoint, Layout, Params, Server, simulate
-from secagg.accumulator import Accumulator
+from secagg.accumulator import Accumulator, protect, protect_head
+from secagg.encoding import Source
 from secagg.errors import AbortError, AuthenticationError, InputError, ParameterError, StateError, ThresholdError
 from secagg.testing import FaultPlan, Network
+from secagg.workers import Workers
 from support.federation import Federation, make_params
 
 
@@ -208,48 +210,46 @@ def test_garbled_uploads_are_caught_by_the_lane():
         f.phase()
 
 
-def test_a_client_that_cheats_on_its_weight_is_caught():
+def test_a_client_that_cheats_on_its_weight_is_caught(monkeypatch):
     f = Federation(3, max_weight=4)
     f.server.open_round(1)
     f.until("masked")
-    loose = make_params(3, max_weight=4)
-    object.__setattr__(loose.segment_plan, "max_weight", 4)
-    plan = f.params.segment_plan
-    real = type(plan).encode
+    inbox = f.requests()
+    real = Source.head
 
-    def cheat(self, update, weight, metrics, key):
-        encoded = real(self, update, weight, metrics, key)
-        if cheat.on:
-            encoded.vectors[0][0] += np.uint64(1000)
-        return encoded
+    def cheat(self, clipped):
+        lanes = real(self, clipped)
+        lanes[0] += np.uint64(1000)
+        return lanes
 
-    cheat.on = False
-    type(plan).encode = cheat
-    try:
-        inbox = f.requests()
-        for name in f.ids:
-            cheat.on = name == "c1"
-            f.bring(f.hand({name: inbox[name]}))
-    finally:
-        type(plan).encode = real
+    for name in f.ids:
+        monkeypatch.setattr(Source, "head", cheat if name == "c1" else real)
+        f.bring(f.hand({name: inbox[name]}))
     f.server.close_phase()
     with pytest.raises(AbortError, match="weight"):
         f.phase()
+
+
+def fill(accumulator, plan, update, name, keys=(), signs=()):
+    """Put one whole upload into an accumulator."""
+    source = plan.open(update, 1, None, bytes(16))
+
+    def keep(segment, index, payload):
+        accumulator.add(name, segment, index, memoryview(bytes(payload)))
+        return bytes(payload)
+
+    clipped = 0
+    for number in range(1, len(plan.segments)):
+        clipped += sum(count for _, count in protect(source, number, keys, signs, 64, keep, Workers(1)))
+    protect_head(source, clipped, keys, signs, keep)
 
 
 def test_accumulators_merge_and_refuse_strangers():
     plan = make_params(3).segment_plan
     one, two, empty = (Accumulator(plan.segments, 64) for _ in range(3))
     update = np.arange(37)
-    from secagg.accumulator import protect
-
     for accumulator, name in ((one, "a"), (two, "b")):
-
-        def keep(segment, index, payload, accumulator=accumulator, name=name):
-            accumulator.add(name, segment, index, memoryview(payload))
-            return payload
-
-        protect(plan.segments, plan.encode(update, 1, None, bytes(16)).vectors, [], [], 64, keep)
+        fill(accumulator, plan, update, name)
         accumulator.fold(name, b"g")
     empty.merge(one)
     empty.merge(two)

@@ -95,3 +95,30 @@ def test_sparse_graph_is_accepted_when_its_bounds_hold():
         min_cohort=95,
     )
     assert not params.full
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"max_participants": 3, "min_clients": 3},
+            "min_honest",
+        ),  # p < c + min_honest: the corrupt alone nearly fill it
+        ({"max_participants": 12, "min_clients": 7, "min_honest": 5}, "open the sum of 4 honest"),
+        ({"max_participants": 12, "min_clients": 7, "min_honest": 3, "threshold": 13}, "open the sum of 2 honest"),
+        ({"neighbours": 8, "threshold": 5, "max_participants": 12}, "full graph"),
+    ],
+)
+def test_samples_that_hide_too_few_are_refused(changes, words):
+    base = {"clients": 20, "length": 10, "corrupt": 2, "threshold": 16, **changes}
+    with pytest.raises(ParameterError, match=words):
+        Params(**base)
+
+
+def test_sampled_rounds_are_judged_by_the_largest_sample():
+    params = Params(clients=20, length=10, corrupt=2, threshold=16, max_participants=12, min_clients=9)
+    # (12 - 2) - floor(18 * 3 / 14): a smaller sample, with the same min_clients, leaves the server less to play with
+    assert params.opened_honest == 7
+    for p in (9, 10, 11):
+        smaller = dataclasses.replace(params, max_participants=p)
+        assert smaller.opened_honest >= params.opened_honest

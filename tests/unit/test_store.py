@@ -3,6 +3,8 @@
 import os
 import sqlite3
 import stat
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -166,6 +168,21 @@ def test_two_ledgers_on_one_file_agree_whoever_is_first(tmp_path, ledger, key):
         thread.join()
     assert len(stands) == 8
     assert len(set(stands)) == 1
+
+
+def test_opening_a_ledger_again_keeps_the_locks_of_this_process(tmp_path, ledger, key):
+    """POSIX drops a process's locks on a file when any descriptor of it is closed."""
+    ledger._db.execute("BEGIN IMMEDIATE")
+    with pytest.raises(InputError, match="locked"):
+        Ledger(tmp_path / "c.ledger", me="c", identity=key, patience=0.0)
+    probe = (
+        "import sqlite3, sys\nsqlite3.connect(sys.argv[1], timeout=0, isolation_level=None).execute('BEGIN IMMEDIATE')"
+    )
+    other = subprocess.run(
+        [sys.executable, "-c", probe, tmp_path / "c.ledger"], capture_output=True, text=True, check=False
+    )
+    assert "locked" in other.stderr
+    ledger._db.execute("ROLLBACK")
 
 
 # -- snapshots --------------------------------------------------------------------------------------------------------

@@ -213,7 +213,9 @@ class Screen:
         if self._grid:
             marks = " ".join(self._place(done, name) for name in self._demo.names) + "   "
         where = ", ".join(f"{self._short[name]} {PLACES[phase]}" for name, phase in sorted(done.lost.items()))
-        again = "" if done.restarted is None else f"\n            {self._short[done.restarted]} restarted after its input"
+        again = (
+            "" if done.restarted is None else f"\n            {self._short[done.restarted]} restarted after its input"
+        )
         differ = "" if done.sums_equal else "  [bold red]integer sums differ[/bold red]"
         return f"round {done.number:>3}   {marks}sum of {len(done.contributors)}   lost: {where or 'nobody'}{again}{differ}"
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -173,10 +174,12 @@ class Demo:
         self.bare: list[bytes] = []  # the same updates, encoded and packed but not masked
         self._rounding = rounding_seed(seed)
 
-    def __enter__(self) -> Demo:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.federation.close()
         self._disk.cleanup()
 
@@ -191,9 +194,7 @@ class Demo:
         """Yield each round once it is done."""
         for i, plan in enumerate(self.plans, start=1):
             updates, restarted = self._updates(self.secure), self._restarted(i)
-            aggregate = self.federation.round(
-                i, self.secure, self._work(updates), plan.asked, plan.lost, restarted
-            )
+            aggregate = self.federation.round(i, self.secure, self._work(updates), plan.asked, plan.lost, restarted)
             self.masked += [self.federation.uploads[name] for name in sorted(self.federation.uploads)]
             here = aggregate.contributors
             mean, sums = self._rounded(i, self._updates(self.plain), here, keep=True)

@@ -18,7 +18,7 @@ from secagg.hazmat.kdf import hkdf
 from secagg.hazmat.transcript import u64
 from secagg.protocols.memory import Forgetful, Memory
 from secagg.protocols.pairwise import answering, client_setup, frozen, graph, unmasking
-from secagg.protocols.pairwise.client_state import MASKED, ClientBatch, ClientRound, ClientState
+from secagg.protocols.pairwise.client_state import INTENT, MASKED, ClientBatch, ClientRound, ClientState
 from secagg.protocols.pairwise.delivery import accept_delivery, check_delivery
 from secagg.protocols.pairwise.messages import (
     KeysRequest,
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PairwiseClient", "Upload"]
 
+ANOTHER_UPDATE = "another update was already submitted for this round; submit the same one or none"
 _REQUESTS = (Kind.KEYS_REQUEST, Kind.SHARES_REQUEST, Kind.MASKED_REQUEST, Kind.UNMASK_REQUEST)
 
 
@@ -181,8 +182,11 @@ class PairwiseClient(Secret):
             shared = pair.agree(setup.mask_key(rank, round_id))
             keys.append(unmasking.pair_seed(shared, setup, round_id, current.participants_hash, me, rank))
             signs.append(unmasking.sign(me, rank))
-        mac_key = unmasking.upload_key(batch.server_secret, setup, state.me, round_id)
-        rounding = hkdf(batch.rounding, "rounding", u64(round_id), length=16)
+        secrets = (
+            hkdf(batch.rounding, "rounding", u64(round_id), length=16),
+            hkdf(batch.rounding, "intent", u64(round_id), length=32),
+            unmasking.upload_key(batch.server_secret, setup, state.me, round_id),
+        )
 
         def frame(segment: int, index: int, tag: bytes, payload: memoryview) -> Chunk:
             return Chunk(setup.session, state.me, round_id, segment, index, tag, payload)
@@ -193,16 +197,31 @@ class PairwiseClient(Secret):
                 context_digest(context), tag, batch.complaints,
             ))  # fmt: skip
 
-        return Upload(keys, signs, rounding, mac_key, frame, finish)
+        def intend(mark: bytes) -> None:
+            self._intend(batch, setup, current, mark)
+
+        return Upload(keys, signs, secrets, (current.intent, bool(current.header)), frame, intend, finish)
+
+    def _intend(self, batch: ClientBatch, setup: Setup, current: ClientRound, mark: bytes) -> None:
+        """Remember which update's chunks are about to leave, and refuse another one's."""
+        self._still(batch, current)
+        if current.intent not in (b"", mark) or not self._state.record(
+            setup.session, current.round_id, INTENT, b"", mark=mark
+        ):
+            raise InputError(ANOTHER_UPDATE)
+        current.intent = mark
+
+    def _still(self, batch: ClientBatch, current: ClientRound) -> None:
+        if self._state.round is not current or self._state.batch is not batch or self.awaiting is None:
+            raise StateError("the round moved on while its update was being protected")
 
     def _commit(self, batch: ClientBatch, setup: Setup, current: ClientRound, body: MaskedHeader) -> bytes:
         state = self._state
-        if state.round is not current or state.batch is not batch or self.awaiting is None:
-            raise StateError("the round moved on while its update was being protected")
+        self._still(batch, current)
         header = seal_envelope(Kind.MASKED_HEADER, setup.session, state.me, body, state.identity.sign)
         same = current.body in (None, body)
         if not same or not state.record(setup.session, current.round_id, MASKED, header):
-            raise InputError("another update was already submitted for this round; submit the same one or none")
+            raise InputError(ANOTHER_UPDATE)
         if current.body is None:
             current.submitted(header, body)
         current.resubmit = False

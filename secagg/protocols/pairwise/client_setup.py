@@ -10,7 +10,7 @@ from secagg.hazmat.agreement import KeyPair
 from secagg.hazmat.kdf import hkdf
 from secagg.hazmat.transcript import digest
 from secagg.protocols.pairwise import dealing
-from secagg.protocols.pairwise.client_state import MASKED, SHARES, UNMASK, ClientBatch, ClientState
+from secagg.protocols.pairwise.client_state import INTENT, MASKED, SHARES, UNMASK, ClientBatch, ClientState
 from secagg.protocols.pairwise.messages import Advertisement, Dealing, KeysRequest, Kind, SharesRequest
 from secagg.protocols.pairwise.setup import Setup, read_advertisements
 from secagg.protocols.pairwise.transitions import ClientEvent
@@ -60,7 +60,7 @@ def _check_keys_request(state: ClientState, body: KeysRequest, session: bytes) -
         raise AuthenticationError("the server has another roster than ours", peer="server", phase="keys")
     if body.first_round <= state.floor(session) or body.first_round >= 1 << 63:
         raise PeerError("round id does not increase", peer="server", phase="keys")
-    if any(state.memory.recall(session, body.first_round, phase) for phase in (SHARES, MASKED, UNMASK)):
+    if any(state.memory.recall(session, body.first_round, phase) for phase in (SHARES, INTENT, MASKED, UNMASK)):
         # A copy or an earlier state of this client took part: keys drawn now could never be used.
         raise PeerError("this client took part in that round already", peer="server", phase="keys")
 

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from secagg.identity import Identity, Roster
     from secagg.params import Params
 
-__all__ = ["MASKED", "SHARES", "UNMASK", "ClientBatch", "ClientRound", "ClientState"]
+__all__ = ["INTENT", "MASKED", "SHARES", "UNMASK", "ClientBatch", "ClientRound", "ClientState"]
 
 # Phases whose one frame the memory keeps. An advertisement is not among them: it carries nothing but fresh public keys.
-SHARES, MASKED, UNMASK = "shares", "masked", "unmask"
+SHARES, INTENT, MASKED, UNMASK = "shares", "intent", "masked", "unmask"  # intent: chunks of one update may have left
 
 
 @dataclass(repr=False)
@@ -83,6 +83,7 @@ class ClientRound(Secret):
     participants: list[int]
     participants_hash: bytes
     machine: Machine[RoundState, ClientEvent] = field(default_factory=lambda: Machine(CLIENT_ROUND, RoundState.IDLE))
+    intent: bytes = b""
     header: bytes = b""
     body: MaskedHeader | None = None
     resubmit: bool = False
@@ -152,6 +153,9 @@ class ClientState(Secret):
         """Let a frame that left before this state was last saved stand, whatever this state says."""
         if not self.session:
             return
+        intent = self.memory.recall(self.session, current.round_id, INTENT)
+        if intent is not None:
+            current.intent = intent.mark
         header = self.memory.recall(self.session, current.round_id, MASKED)
         if header is not None and header.frame and not current.header:
             asked = current.machine.state is RoundState.AWAITING

@@ -57,6 +57,7 @@ class _Round(_Frozen, frozen=True):
     round_id: int
     participants: list[int]
     phase: str
+    intent: bytes
     header: bytes
     resubmit: bool
     unmask_digest: bytes
@@ -111,7 +112,7 @@ def _freeze_holding(held: dealing.Holding) -> _Holding:
 
 def _freeze_round(current: ClientRound) -> _Round:
     return _Round(
-        current.round_id, current.participants, current.machine.state.value, current.header, current.resubmit,
+        current.round_id, current.participants, current.machine.state.value, current.intent, current.header, current.resubmit,
         current.unmask_digest, current.answer,
     )  # fmt: skip
 
@@ -139,7 +140,7 @@ def thaw(state: ClientState, data: bytes) -> None:
     view = participants_digest(batch.setup.setup_hash, kept.round_id, batch.setup.names(kept.participants))
     body = read_header(kept.header) if kept.header else None
     state.round = ClientRound(
-        kept.round_id, kept.participants, view, Machine(CLIENT_ROUND, RoundState(kept.phase)), kept.header, body,
+        kept.round_id, kept.participants, view, Machine(CLIENT_ROUND, RoundState(kept.phase)), kept.intent, kept.header, body,
         kept.resubmit, kept.unmask_digest, kept.answer,
     )  # fmt: skip
     state.reconcile(state.round)

@@ -134,7 +134,10 @@ class Intake:
         if place in tags:
             self._state.twice(sender, tags[place] == chunk.tag)
             return
-        self._state.bulk.add(sender, chunk.segment, chunk.index, chunk.payload)
+        try:
+            self._state.bulk.add(sender, chunk.segment, chunk.index, chunk.payload)
+        except InputError as error:
+            raise PeerError(str(error), peer=sender, phase="masked") from None
         tags[place] = chunk.tag
         self._try_complete(sender)
 

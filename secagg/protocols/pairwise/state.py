@@ -31,7 +31,7 @@ class Bulk(Protocol):
         """Return, per segment, the payload bytes of each chunk."""
 
     def add(self, client: str, segment: int, index: int, payload: memoryview) -> None:
-        """Keep one authenticated chunk of an unfinished upload."""
+        """Keep one authenticated chunk of an unfinished upload; raise InputError if there is no room for it."""
 
     def fold(self, client: str, group: bytes) -> None:
         """Add a complete upload to its group's masked sum; raise InputError if it is not well packed."""

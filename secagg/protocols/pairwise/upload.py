@@ -16,36 +16,51 @@ __all__ = ["Upload", "chunk_nonce"]
 class Upload(Secret):
     """One update on its way out: its masks, its chunks' frames and, last, its signed header.
 
-    Nothing is committed before `finish`; an upload that fails half-way leaves the round awaiting. No chunk may leave before
-    `finish` has returned: only then does the memory know which update it is.
+    Nothing may leave before the memory knows which update it is. Who makes the whole upload first calls `finish` and then lets it
+    go; who lets chunks go one by one calls `intend` before the first.
+
+    Attributes
+    ----------
+    keys, signs : list
+        The mask seeds that apply, secret, and +1 or -1 for each.
+    rounding_key : bytes
+        16 bytes, secret.
+    intent_key : bytes
+        32 bytes, secret, for the tag that `intend` takes.
+    intended : bytes
+        The tag of the update whose chunks may have left already; empty if none has.
+    whole : bool
+        Whether a header has left.
     """
 
     def __init__(
         self,
         keys: list[bytes],
         signs: list[int],
-        rounding_key: bytes,
-        mac_key: bytes,
+        secrets: tuple[bytes, bytes, bytes],
+        progress: tuple[bytes, bool],
         frame: Callable[..., Chunk],
+        intend: Callable[[bytes], None],
         finish: Callable[[bytes], bytes],
     ) -> None:
         self.keys = keys
         self.signs = signs
-        self.rounding_key = rounding_key
-        self._mac_key = mac_key
+        self.rounding_key, self.intent_key, self._mac_key = secrets
+        self.intended, self.whole = progress
+        self.intend = intend
         self._frame = frame
         self._finish = finish
-        self._tags: list[bytes] = []
+        self._tags: dict[tuple[int, int], bytes] = {}
 
-    def chunk(self, segment: int, index: int, payload: bytes) -> bytes:
-        """Return the frame of the next packed chunk; call in order of (segment, index)."""
+    def chunk(self, segment: int, index: int, payload: bytes | memoryview) -> bytes:
+        """Return the frame of one packed chunk."""
         tag = aead.gmac(self._mac_key, chunk_nonce(segment, index), payload)
-        self._tags.append(tag)
+        self._tags[segment, index] = tag
         return encode_chunk(self._frame(segment=segment, index=index, tag=tag, payload=memoryview(payload)))
 
     def finish(self) -> bytes:
         """Return the signed header and commit to the upload."""
-        return self._finish(upload_tag(self._tags))
+        return self._finish(upload_tag(self._tags[place] for place in sorted(self._tags)))
 
 
 def chunk_nonce(segment: int, index: int) -> bytes:

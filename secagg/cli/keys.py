@@ -1,0 +1,131 @@
+"""`secagg keygen` and `secagg roster`: keys for participants, and the file that says whose they are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path, PureWindowsPath
+
+from secagg.cli.files import columns, using
+from secagg.errors import InputError
+from secagg.identity import FINGERPRINT_BITS, Identity, PublicKey, Roster, check_id, key_fingerprint
+
+__all__ = ["keygen", "roster_make", "roster_show"]
+
+COMPARE = "Read the roster's fingerprint to every other participant by telephone before the first round."
+
+
+def keygen(name: str, *, out: Path, as_json: bool) -> None:
+    """Make a key pair, ``NAME.key`` and ``NAME.pub``, and print the public part.
+
+    Raises
+    ------
+    ParameterError
+        `name` can be no id.
+    InputError
+        `name` can be no file name, a file exists, or cannot be written; nothing was left behind.
+    """
+    check_id(name)
+    if name.startswith(".") or Path(name).name != name or PureWindowsPath(name).name != name:
+        raise InputError(f"{name!r} is no plain file name: a key's name starts with no dot and holds no /, \\ or drive")
+    private, public = out / f"{name}.key", out / f"{name}.pub"
+    if public.exists():
+        raise InputError(f"{public} exists; move it away first, a key is never overwritten")
+    identity = Identity.generate()
+    made = PublicKey(name, identity.verify_key)
+    with using(private):
+        identity.save(private)
+    try:
+        with using(public):
+            made.save(public)
+    except InputError:
+        private.unlink()  # nobody can have used it yet
+        raise
+    if as_json:
+        told = {
+            "name": name,
+            "key": made.key.hex(),
+            "fingerprint": made.fingerprint,
+            "fingerprint_bits": FINGERPRINT_BITS,
+            "secret_file": str(private),
+            "public_file": str(public),
+        }
+        print(json.dumps(told, indent=2))
+        return
+    rows = [
+        ("secret key", f"{private}  (keep it here, and secret)"),
+        ("public key", f"{public}  (hand this out)"),
+        ("verify key", made.key.hex()),
+        ("fingerprint", f"{made.fingerprint}  ({FINGERPRINT_BITS} bits)"),
+    ]
+    print(columns(rows))
+
+
+def _load(path: Path) -> PublicKey:
+    with using(path):
+        return PublicKey.load(path)
+
+
+def _refuse_twins(server: tuple[Path, PublicKey], clients: Sequence[tuple[Path, PublicKey]]) -> None:
+    names: dict[str, Path] = {}
+    keys = {server[1].key: server[0]}
+    for path, public in clients:
+        if public.name in names:
+            raise InputError(f"{names[public.name]} and {path} both name the client {public.name!r}")
+        if public.key in keys:
+            raise InputError(f"{keys[public.key]} and {path} hold the same key: one participant would count twice")
+        names[public.name] = keys[public.key] = path
+
+
+def roster_make(path: Path, *, server: Path, clients: Sequence[Path], as_json: bool) -> None:
+    """Write a roster of public-key files and print it.
+
+    Raises
+    ------
+    InputError, ParameterError
+        A file is no public key, an id or a key comes twice, or the roster's file exists.
+    """
+    host = (server, _load(server))
+    members = [(each, _load(each)) for each in clients]
+    _refuse_twins(host, members)
+    roster = Roster({public.name: public.key for _, public in members}, host[1].key)
+    with using(path):
+        roster.save(path)
+    _print(path, roster, as_json=as_json)
+
+
+def roster_show(path: Path, *, as_json: bool) -> None:
+    """Print a roster.
+
+    Raises
+    ------
+    InputError, ParameterError
+        The file cannot be read or is no roster.
+    """
+    with using(path):
+        roster = Roster.load(path)
+    _print(path, roster, as_json=as_json)
+
+
+def _print(path: Path, roster: Roster, *, as_json: bool) -> None:
+    if as_json:
+        told = {
+            "roster": str(path),
+            "fingerprint": roster.fingerprint,
+            "fingerprint_bits": FINGERPRINT_BITS,
+            "hash": roster.hash().hex(),
+            "count": len(roster),
+            "server": {"key": roster.server.hex(), "fingerprint": key_fingerprint(roster.server)},
+            "clients": {
+                name: {"key": roster.key(name).hex(), "fingerprint": key_fingerprint(roster.key(name))}
+                for name in roster
+            },
+        }
+        print(json.dumps(told, indent=2, ensure_ascii=False))
+        return
+    rows = [("id", "fingerprint of the key")]
+    rows += [(name, key_fingerprint(roster.key(name))) for name in roster]
+    rows.append(("(the server)", key_fingerprint(roster.server)))
+    print(columns(rows))
+    print(f"\n{path}: {len(roster)} clients and the server")
+    print(f"fingerprint of the roster ({FINGERPRINT_BITS} bits):\n\n  {roster.fingerprint}\n\n{COMPARE}")

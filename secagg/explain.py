@@ -1,0 +1,229 @@
+"""What a choice of Params means: bounds, bytes, exchanges and errors, as text and as data."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from secagg.costs import Traffic, traffic
+from secagg.encoding import FixedPoint, Segment
+from secagg.wire import ChunkPlan
+
+if TYPE_CHECKING:
+    from secagg.params import Params
+
+__all__ = ["Explanation", "explain"]
+
+FLOAT32_BYTES = 4
+ROUND_EXCHANGES = SETUP_EXCHANGES = 2
+MASK_SECURITY_BITS = 128
+WIDTH = 96
+INDENT = 16
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Bounds, bytes, exchanges and errors of a session; `str()` of it reads well in a terminal.
+
+    Attributes
+    ----------
+    data : dict
+        Every figure by name, ready for JSON.
+    lines : tuple of (str, str)
+        The same in words: a heading and what it says.
+    """
+
+    data: dict[str, Any]
+    lines: tuple[tuple[str, str], ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return every figure by name, ready for JSON."""
+        return dict(self.data)
+
+    def __str__(self) -> str:
+        hang = " " * INDENT
+        return "\n".join(
+            textwrap.fill(f"{title:<{INDENT}}{text}", WIDTH, subsequent_indent=hang) for title, text in self.lines
+        )
+
+
+def explain(params: Params) -> Explanation:
+    """Return what these Params mean; see `Params.explain`."""
+    sizes = [
+        [plan.payload_bytes(i) for i in range(plan.chunks)]
+        for plan in (ChunkPlan(s.count, s.w, params.frame_bytes) for s in params.segment_plan.segments)
+    ]
+    cost = traffic(
+        cohort=params.clients, participants=params.max_participants, neighbours=params.neighbours,
+        rounds=params.rounds_per_setup, chunks=sizes,
+    )  # fmt: skip
+    bound, bound_data = _bound(params)
+    size, size_data = _bytes(params, cost)
+    error, error_data = _errors(params)
+    away = params.clients - params.threshold if params.full else params.clients - params.min_cohort
+    lost = params.max_participants - params.min_clients
+    average = ROUND_EXCHANGES + SETUP_EXCHANGES / params.rounds_per_setup
+    data = {
+        "protocol": params.protocol, "threat": params.threat, "graph": "full" if params.full else "sparse",
+        "clients": params.clients, "max_participants": params.max_participants, "min_cohort": params.min_cohort,
+        "neighbours": params.neighbours, "threshold": params.threshold, "min_clients": params.min_clients,
+        "min_honest": params.min_honest, "corrupt": params.corrupt, "rounds_per_setup": params.rounds_per_setup,
+        "dropouts_in_cohort": away, "dropouts_among_participants": lost,
+        "exchanges_steady_round": ROUND_EXCHANGES, "exchanges_per_round": average, "mask_security_bits": MASK_SECURITY_BITS,
+        **bound_data, **size_data, **error_data,
+    }  # fmt: skip
+    graph = (
+        "full graph: every two clients share a mask"
+        if params.full
+        else f"sparse graph: each client shares masks with k={params.neighbours} others"
+    )
+    lines = (
+        ("protocol", f"{params.protocol}, {graph}"),
+        (
+            "cohort",
+            (
+                f"up to n={params.clients} clients in a setup, at least {params.min_cohort}; up to "
+                f"p={params.max_participants} of them asked for an update in a round"
+            ),
+        ),
+        (
+            "threat",
+            (
+                f"a server that lies, with up to c={params.corrupt} clients"
+                if params.threat == "malicious"
+                else f"a server that follows the protocol and looks, with up to c={params.corrupt} clients"
+            ),
+        ),
+        *bound,
+        (
+            "dropouts",
+            (
+                f"a round survives {lost} of {params.max_participants} participants lost before their update "
+                f"(min_clients={params.min_clients}), and {away} of {params.clients} clients missing at its end "
+                f"(threshold={params.threshold}{'' if params.full else ' of each neighbourhood'}), over all phases together; "
+                "one more and it aborts, with nothing released"
+            ),
+        ),
+        (
+            "exchanges",
+            (
+                f"{ROUND_EXCHANGES} in a round, {SETUP_EXCHANGES} more in a setup, one for {params.rounds_per_setup} rounds: "
+                f"{average:.2f} a round on average"
+            ),
+        ),
+        *size,
+        *error,
+        (
+            "who learns what",
+            (
+                "the server: sum, total weight, count of clipped values, who took part. Clients: who took part. Masks are "
+                f"AES-128 keystreams ({MASK_SECURITY_BITS}-bit security)"
+            ),
+        ),
+    )
+    return Explanation(data, lines)
+
+
+def _bound(params: Params) -> tuple[tuple[tuple[str, str], ...], dict[str, Any]]:
+    if params.full:
+        g = params.opened_honest
+        words = (
+            f"no sum of fewer than g={g} honest updates can be opened, whatever the server shows to whom (min_honest="
+            f"{params.min_honest}); certain, not probable"
+            if params.threat == "malicious"
+            else f"the sum of all honest survivors, at least {params.min_clients - int(params.corrupt)} of them; certain, not "
+            f"probable (against a server that lies the bound would be g={g})"
+        )
+        return (("privacy", words),), {"opened_honest": g, "security_log2": None, "correctness_log2": None}
+    security, failure = params.sparse_risk
+    words = (
+        f"less than the sum of all honest survivors is exposed with probability 2^{security:.1f} at most, for one setup and "
+        "one round; over many, the chances add up"
+    )
+    fails = f"a round that loses all it may cannot be opened with probability 2^{failure:.1f} at most"
+    return (("privacy", words), ("failure", fails)), {
+        "opened_honest": None,
+        "security_log2": security,
+        "correctness_log2": failure,
+    }
+
+
+def _bytes(params: Params, cost: Traffic) -> tuple[tuple[tuple[str, str], ...], dict[str, Any]]:
+    rounds, values = params.rounds_per_setup, params.segment_plan.layout.size
+    idle = params.clients - params.max_participants
+    up, down = cost.round_up + cost.setup_up / rounds, cost.round_down + cost.setup_down / rounds
+    server = (
+        params.max_participants * (cost.round_up + cost.round_down)
+        + idle * (cost.answer_up + cost.answer_down)
+        + params.clients * (cost.setup_up + cost.setup_down) / rounds
+    )
+    factor = cost.round_up / (FLOAT32_BYTES * values)
+    lines = (
+        (
+            "bytes",
+            (
+                f"a participant sends {_human(cost.round_up)} a round and receives {_human(cost.round_down)}; the setup adds "
+                f"{_human(cost.setup_up)} up and {_human(cost.setup_down)} down: {_human(up)} up and {_human(down)} down a round "
+                f"on average (ids of 16 bytes; the model itself not counted)"
+            ),
+        ),
+        (
+            "",
+            (
+                f"{8 * cost.round_up / values:.1f} bits a value up, {factor:.3f} of a float32 update; through the server "
+                f"{_human(server)} a round"
+            ),
+        ),
+    )
+    data = {
+        "bytes_up_round": cost.round_up, "bytes_down_round": cost.round_down, "bytes_up_setup": cost.setup_up,
+        "bytes_down_setup": cost.setup_down, "bytes_up_average": up, "bytes_down_average": down,
+        "bytes_up_unsampled": cost.answer_up, "bytes_down_unsampled": cost.answer_down, "bytes_through_server": server,
+        "expansion": factor,
+    }  # fmt: skip
+    return lines, data
+
+
+def _human(count: float) -> str:
+    if count < 1000:
+        return f"{count:.0f} B"
+    units = ["kB", "MB", "GB", "TB"]
+    while count >= 999_500 and len(units) > 1:
+        count /= 1000
+        units.pop(0)
+    return f"{count / 1000:.3g} {units[0]}"
+
+
+def _errors(params: Params) -> tuple[tuple[tuple[str, str], ...], dict[str, Any]]:
+    found = [_segment(params, segment) for segment in params.segment_plan.segments[1:]]
+    weights = params.segment_plan.total_weight
+    modulus = (
+        f"sums are modulo 2^w; w holds the largest sum, of weights up to {params.max_weight} from {params.max_participants} "
+        f"participants ({weights} in all): none can wrap"
+    )
+    return (*((f"[{data['name']}]", words) for words, data in found), ("modulus", modulus)), {
+        "segments": [data for _, data in found]
+    }
+
+
+def _segment(params: Params, segment: Segment) -> tuple[str, dict[str, Any]]:
+    encoding = segment.encoding
+    data: dict[str, Any] = {"name": segment.name, "values": segment.count, "w": segment.w}
+    if not isinstance(encoding, FixedPoint):
+        words = f"{segment.count} integers, w={segment.w} bits: sums exact"
+        return words, data | {"worst_error": 0.0, "rms_error_least": 0.0, "rms_error_most": 0.0}
+    worst = encoding.error_bound()
+    few, many = encoding.rms_error(params.min_clients), encoding.rms_error(params.max_participants)
+    words = (
+        f"{segment.count} values in [-{encoding.clip:g}, {encoding.clip:g}] of {encoding.bits} bits, w={segment.w}: the mean is "
+        f"off by {worst:.2g} at worst, {few:.2g} RMS with {params.min_clients} equal weights, {many:.2g} with "
+        f"{params.max_participants}"
+    )
+    return words, data | {
+        "bits": encoding.bits,
+        "clip": encoding.clip,
+        "worst_error": worst,
+        "rms_error_least": few,
+        "rms_error_most": many,
+    }

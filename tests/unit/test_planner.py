@@ -1,0 +1,260 @@
+"""plan() and explain(): the published table, the bound, the bytes, and every refusal."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import secagg
+from secagg import FixedPoint, Integer, Layout, Params, costs, plan, simulate
+from secagg.errors import ParameterError
+from secagg.protocols.pairwise import dealing
+from secagg.protocols.pairwise.messages import SEALED_OVERHEAD
+from secagg.testing import Network
+
+TABLE = {
+    (100, 0.05): (12, 6), (100, 0.1): (22, 11), (1000, 0.05): (30, 17), (1000, 0.1): (48, 27),
+    (100_000, 0.05): (36, 21), (100_000, 0.1): (58, 33),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("case", "published"), TABLE.items())
+def test_degrees_are_within_one_step_of_the_published_table(case, published):
+    n, share = case
+    params = plan(n, 10, threat="semi-honest", dropout=share, corrupt=share)
+    assert abs(params.neighbours - published[0]) <= 2
+    assert abs(params.threshold - published[1]) <= 2
+    security, failure = params.sparse_risk
+    assert security <= -40
+    assert failure <= -20
+    if params.neighbours > 2:  # the least degree: two less does not do, whatever the threshold
+        for t in range(2, params.neighbours):
+            with pytest.raises(ParameterError):
+                plan(
+                    n,
+                    10,
+                    threat="semi-honest",
+                    dropout=share,
+                    corrupt=share,
+                    neighbours=params.neighbours - 2,
+                    threshold=t,
+                )
+
+
+@pytest.mark.parametrize(("n", "by_dropouts"), [(5, [4, 3, None]), (7, [6, 5, 3, None]), (10, [9, 8, 7, 5])])
+def test_small_cohorts_under_a_lying_server(n, by_dropouts):
+    for lost, g in enumerate(by_dropouts):
+        if g is None:
+            with pytest.raises(ParameterError, match=f"at most {lost - 1} may be lost"):
+                plan(n, 10, dropout=lost, corrupt=1)
+            continue
+        params = plan(n, 10, dropout=lost, corrupt=1)
+        assert (params.threshold, params.min_clients, params.opened_honest) == (n - lost, n - lost, g)
+        assert params.full
+
+
+def test_defaults_and_fractions():
+    assert plan(3, 10).threshold == 3
+    params = plan(30, 10)
+    assert (params.corrupt, params.threshold, params.min_clients, params.max_participants) == (3, 27, 27, 30)
+    params = plan(30, 10, dropout=0.1, corrupt=0.1, sample=0.5)
+    assert (params.corrupt, params.threshold, params.max_participants, params.min_clients) == (3, 27, 15, 13)
+    params = plan(30, 10, dropout=2, corrupt=1, sample=10)
+    assert (params.threshold, params.max_participants, params.min_clients) == (28, 10, 8)
+    assert plan(30, 10, sample=1.0).max_participants == 30
+    assert plan(30, 10) == plan(30, 10)
+    assert plan(30, layout=Layout.of({"a": 1.0})).layout == Layout.of({"a": 1.0})
+
+
+def test_what_the_caller_fixes_is_kept():
+    metrics = FixedPoint(clip=9.0, bits=20)
+    params = plan(
+        12, 10, threshold=11, min_clients=11, encoding=Integer(0, 7), rounds_per_setup=5, metrics=("loss",), min_honest=4,
+        segments={"metrics": metrics}, frame_bytes=4096, max_weight=3, protocol="pairwise",
+    )  # fmt: skip
+    assert (params.threshold, params.min_clients, params.encoding, params.rounds_per_setup) == (
+        11,
+        11,
+        Integer(0, 7),
+        5,
+    )
+    assert (params.metrics, params.min_honest, params.frame_bytes, params.max_weight) == (("loss",), 4, 4096, 3)
+    sparse = plan(100, 10, threat="semi-honest", dropout=0.05, corrupt=0.05, neighbours=20)
+    assert sparse.neighbours == 20
+
+
+def test_bits_are_the_fewest_that_meet_the_error():
+    for error in (0.3, 1e-2, 1e-4, 3e-8):
+        encoding = plan(10, 5, error=error, clip=2.0).encoding
+        assert encoding.error_bound() <= error
+        if encoding.bits > 1:
+            assert FixedPoint(clip=2.0, bits=encoding.bits - 1).error_bound() > error
+    assert plan(10, 5).encoding == FixedPoint(clip=1.0, bits=16)
+
+
+def test_rounds_of_a_batch_stop_where_shares_get_large():
+    assert plan(12, 10).rounds_per_setup == 64
+    for n in (100, 300, 1000, 3000):
+        params = plan(n, 10)
+        sizes = {
+            r: costs.traffic(cohort=n, participants=n, neighbours=n - 1, rounds=r, chunks=()).setup_up
+            for r in (params.rounds_per_setup, 2 * params.rounds_per_setup)
+        }
+        fits = [size <= 4 << 20 and size * n <= 256 << 20 for size in sizes.values()]
+        assert fits[0] or params.rounds_per_setup == 1
+        assert params.rounds_per_setup == 64 or not fits[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"treshold": 3}, "'treshold' is no field"),
+        ({"dropout": 3}, "at most 2 may be lost"),
+        ({"dropout": 1, "corrupt": 6}, "nor does any"),
+        ({"dropout": -1}, "dropout"),
+        ({"dropout": 1.5}, "fraction"),
+        ({"dropout": True}, "count"),
+        ({"corrupt": 11}, "corrupt"),
+        ({"sample": 1}, "participants"),
+        ({"sample": 0.01}, "participants"),
+        ({"max_participants": 2.5}, "participants"),
+        ({"error": 1e-12}, "below"),
+        ({"error": 1e-9, "encoding": FixedPoint()}, "more than error"),
+        ({"error": 1e-9, "clip": 1.0, "max_weight": 1 << 40}, "64"),
+        ({"length": None}, "length"),
+        ({"clients": 1}, "clients"),
+        ({"clients": 7.0}, "clients"),
+        ({"threshold": 2}, "threshold"),
+        ({"threat": "semi-honest", "neighbours": 2, "dropout": 2, "corrupt": 2, "clients": 40}, "neighbours=2"),
+    ],
+)
+def test_refusals_say_why(arguments, words):
+    with pytest.raises(ParameterError, match=words):
+        plan(**{"clients": 7, "length": 10, **arguments})
+
+
+@given(
+    st.integers(2, 60),
+    st.floats(0, 0.4),
+    st.floats(0, 0.3),
+    st.floats(0.3, 1.0),
+    st.sampled_from(["malicious", "semi-honest"]),
+)
+@settings(max_examples=150, deadline=None)
+def test_what_is_planned_survives_what_was_asked(n, dropout, corrupt, sample, threat):
+    try:
+        params = plan(n, 4, dropout=dropout, corrupt=corrupt, sample=sample, threat=threat)
+    except ParameterError:
+        return
+    away, lost = np.ceil(round(dropout * n, 9)), np.ceil(round(dropout * params.max_participants, 9))
+    assert params.min_clients <= params.max_participants - lost
+    if params.full:
+        assert params.threshold <= n - away
+    if threat == "malicious":
+        assert params.opened_honest >= params.min_honest
+    assert Params.from_bytes(params.to_bytes()) == params
+    assert str(params.explain())
+
+
+@pytest.mark.parametrize(("n", "threat"), [(3, "malicious"), (5, "malicious"), (12, "malicious"), (40, "semi-honest")])
+def test_a_planned_round_survives_its_dropouts(n, threat):
+    params = plan(n, 4, threat=threat, encoding=Integer(0, 100))
+    ids = [f"c{i}" for i in range(n)]
+    updates = {name: np.arange(4) + i for i, name in enumerate(ids)}
+    gone = ids[: n - params.min_clients]
+    half = len(gone) // 2
+    out = simulate(updates, params, dropouts={"masked": gone[:half], "unmask": gone[half:]})
+    here = [name for name in ids if name not in gone[:half]]
+    assert out.contributors == tuple(sorted(here))
+    assert np.array_equal(out.sum, np.sum([updates[name] for name in here], axis=0))
+
+
+# -- bytes --------------------------------------------------------------------------------------------------------------
+
+
+def test_the_sizes_are_those_of_the_protocol():
+    assert costs.BOX == SEALED_OVERHEAD
+    assert (costs.SALT, costs.SEED_SHARE, costs.KEY_SHARE) == (
+        dealing.SALT_BYTES, dealing.SEED_SHARE_BYTES, dealing.KEY_SHARE_BYTES,
+    )  # fmt: skip
+    for rounds in (1, 2, 3, 8, 9):
+        box = costs.BOX + costs.SALT + rounds * (costs.SEED_SHARE + costs.KEY_SHARE)
+        assert box == dealing.sealed_bytes(rounds)
+        assert costs.SALT + costs.HASH * (2 * rounds - 1).bit_length() == dealing.opening_bytes(rounds)
+
+
+@pytest.mark.parametrize("rounds", [1, 3])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"clients": 9},
+        {"clients": 20, "sample": 12},
+        {"clients": 60, "threat": "semi-honest", "dropout": 0.05, "corrupt": 0.05},
+    ],
+)
+def test_predicted_bytes_are_the_measured_ones(changes, rounds):
+    params = plan(length=3000, rounds_per_setup=rounds, frame_bytes=2048, **changes)
+    n, p = params.clients, params.max_participants
+    ids = [f"client-{i:09d}" for i in range(n)]  # 16 bytes
+    network = Network.fresh(params, ids)
+    data = params.explain().to_dict()
+    first, steady = {}, {}
+    for round_id in (1, 2) if rounds > 1 else (1,):
+        network.sent_up, network.sent_down = dict.fromkeys(ids, 0), dict.fromkeys(ids, 0)
+        network.server.open_round(round_id, participants=ids[:p])
+        while network.server.phase != "idle":
+            network.exchange(lambda client: client.submit(np.zeros(3000)))
+            network.server.close_phase()
+        assert not network.refused
+        (steady if round_id == 2 else first).update(up=network.sent_up, down=network.sent_down)
+    name = ids[p // 2]
+    for way in ("up", "down"):
+        setup, plain = data[f"bytes_{way}_setup"], data[f"bytes_{way}_round"]
+        assert first[way][name] == pytest.approx(setup + plain, rel=0.01)
+        if steady:
+            assert steady[way][name] == pytest.approx(plain, rel=0.01)
+            if p < n:
+                assert steady[way][ids[-1]] == pytest.approx(data[f"bytes_{way}_unsampled"], rel=0.01)
+
+
+# -- words --------------------------------------------------------------------------------------------------------------
+
+
+def test_the_explanation_names_every_figure():
+    params = plan(
+        20, 1000, sample=15, max_weight=500, metrics=("loss",), segments={"metrics": FixedPoint(clip=9.0, bits=20)}
+    )
+    told = params.explain()
+    text, data = str(told), told.to_dict()
+    assert max(map(len, text.splitlines())) <= 96
+    words = " ".join(text.split())
+    for figure in (
+        f"n={params.clients}", f"p={params.max_participants}", f"c={params.corrupt}", f"g={params.opened_honest}",
+        f"threshold={params.threshold}", f"min_clients={params.min_clients}", f"min_honest={params.min_honest}",
+        f"one for {params.rounds_per_setup} rounds", "[model]", "[metrics]", "w=29", "at worst", "RMS", "2^w",
+    ):  # fmt: skip
+        assert figure in words
+    assert json.loads(json.dumps(data)) == data
+    assert data["exchanges_steady_round"] == 2
+    assert data["exchanges_per_round"] == 2 + 2 / params.rounds_per_setup
+    assert data["segments"][0]["worst_error"] == params.encoding.error_bound()
+    assert plan(20, 10**6, max_weight=500).explain().to_dict()["expansion"] == pytest.approx(30 / 32, rel=0.02)
+    sparse = plan(1000, 1000, threat="semi-honest", dropout=0.05, corrupt=0.05).explain()
+    assert f"2^{sparse.data['security_log2']:.1f}" in str(sparse)
+    assert f"2^{sparse.data['correctness_log2']:.1f}" in str(sparse)
+    assert "exact" in str(plan(5, 5, encoding=Integer(0, 3)).explain())
+    assert "the bound would be" in str(plan(5, 5, threat="semi-honest").explain())
+    assert secagg.plan is plan
+
+
+@pytest.mark.parametrize("bits", [8, 12, 16])
+def test_the_stated_errors_hold(bits):
+    params = plan(10, 20_000, encoding=FixedPoint(clip=1.0, bits=bits), dropout=1, corrupt=1)
+    stated = params.explain().to_dict()["segments"][0]
+    rng = np.random.default_rng(bits)
+    updates = {f"c{i}": rng.uniform(-1, 1, 20_000) for i in range(10)}
+    off = simulate(updates, params, seed=3).mean - np.mean(list(updates.values()), axis=0)
+    assert np.abs(off).max() <= stated["worst_error"]
+    assert np.sqrt(np.mean(off**2)) == pytest.approx(stated["rms_error_most"], rel=0.05)
