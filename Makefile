@@ -59,7 +59,7 @@ test-all: $(STAMP)  ## Run everything, slow tests included, also on every instru
 	SECAGG_FORCE_ISA=portable $(PYTEST) -q -m "not slow"
 	SECAGG_FORCE_ISA=fallback $(PYTEST) -q -m "not slow"
 
-cross: $(STAMP)  ## Run the C tests as AArch64 code under emulation; as root, first install the tools that are missing
+cross: $(STAMP)  ## Run the C tests as AArch64 and on older x86 under emulation; as root, first install what is missing
 	@if ! { command -v aarch64-linux-gnu-gcc && command -v qemu-aarch64; } >/dev/null && [ "$$(id -u)" = 0 ]; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 			gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user; fi
