@@ -50,6 +50,10 @@ typedef uint64_t sa_pack_fn(const void *values, size_t n, unsigned w, uint8_t *o
 /* unpack writes the lanes, unpack_add adds to them modulo 2^w. */
 typedef void sa_unpack_fn(const uint8_t *buf, size_t buf_bytes, unsigned w, void *lanes, size_t n);
 
+/* All inputs canonical, t at least 1, every x below 2^31. */
+typedef void sa_split_fn(const uint64_t *secrets, size_t m, const uint64_t *coeffs, size_t t, const uint64_t *xs, size_t n,
+                         uint64_t *shares);
+
 struct sa_impl {
     const char *name;
     uint32_t requires;
@@ -63,6 +67,7 @@ struct sa_impl {
     sa_pack_fn *pack[3];
     sa_unpack_fn *unpack[3];
     sa_unpack_fn *unpack_add[3];
+    sa_split_fn *split;
 };
 
 /* The implementation in use; never NULL. */
@@ -104,6 +109,12 @@ int sa_encode_prepare(struct sa_encode_args *args, double clip, unsigned bits, u
     sa_pack_fn sa_pack_run_##lane##_##isa;     \
     sa_unpack_fn sa_unpack_run_##lane##_##isa; \
     sa_unpack_fn sa_unpack_add_run_##lane##_##isa;
+
+sa_split_fn sa_split_run_u64_portable;
+#ifdef SA_X86_64
+sa_split_fn sa_split_run_u64_avx2;
+sa_split_fn sa_split_run_u64_avx512;
+#endif
 
 SA_DECLARE_AES(portable)
 SA_DECLARE_ENCODE(portable)

@@ -209,12 +209,10 @@ int main(void)
         test_bits_u64();
         test_decode();
         test_uploads();
+        test_shamir();
         if (failures == 0)
             printf("%s ok\n", name);
     }
-    for (size_t t = 1; t <= 9; t += 2)
-        for (size_t n = t; n < t + 6; n++)
-            shamir_once(n, t, 1 + (n + t) % 5);
     test_bytes();
     if (failures == 0)
         printf("common ok\n");

@@ -1,5 +1,5 @@
 /* Shamir and the byte helpers, against reference.h. */
-static void shamir_once(size_t n, size_t t, size_t m)
+static void shamir_once(size_t n, size_t t, size_t m, int large)
 {
     uint64_t *secrets = allocate(m * 8), *coeffs = allocate((t - 1) * m * 8), *xs = allocate(n * 8);
     uint64_t *shares = allocate(n * m * 8), *weights = allocate(t * 8), *back = allocate(m * 8), *scratch = allocate(t * 8);
@@ -8,7 +8,7 @@ static void shamir_once(size_t n, size_t t, size_t m)
     for (size_t j = 0; j < (t - 1) * m; j++)
         coeffs[j] = j % 3 == 0 ? REF_P - 1 : next_random() % REF_P;
     for (size_t i = 0; i < n; i++)
-        xs[i] = i == 0 ? REF_P - 1 : i + 1;
+        xs[i] = i > 0 ? i + 1 : large ? REF_P - 1 : 0x7fffffff; /* the ends of both paths */
     CHECK(sa_shamir_split_u64(secrets, m, coeffs, t, xs, n, shares) == SA_OK, "split");
     for (size_t i = 0; i < n; i++)
         for (size_t j = 0; j < m; j++) {
@@ -35,6 +35,17 @@ static void shamir_once(size_t n, size_t t, size_t m)
     free(weights);
     free(back);
     free(scratch);
+}
+
+static void test_shamir(void)
+{
+    for (int large = 0; large < 2; large++) {
+        for (size_t t = 1; t <= 9; t += 2)
+            for (size_t n = t; n < t + 6; n++)
+                shamir_once(n, t, 1 + (n + t) % 5, large);
+        shamir_once(32, 20, 2, large);
+        shamir_once(75, 40, 3, large);
+    }
 }
 
 static void test_bytes(void)
