@@ -58,7 +58,7 @@ def _check_keys_request(state: ClientState, body: KeysRequest, session: bytes) -
         raise AuthenticationError("the server asks under other Params than ours", peer="server", phase="keys")
     if body.roster_hash != state.roster.hash():
         raise AuthenticationError("the server has another roster than ours", peer="server", phase="keys")
-    if body.first_round <= state.floor(session) or body.first_round >= 1 << 63:
+    if body.first_round <= state.floor(session) or body.first_round + body.rounds > 1 << 63:
         raise PeerError("round id does not increase", peer="server", phase="keys")
     if any(state.memory.recall(session, body.first_round, phase) for phase in (SHARES, INTENT, MASKED, UNMASK)):
         # A copy or an earlier state of this client took part: keys drawn now could never be used.
@@ -85,7 +85,7 @@ def shares_requested(state: ClientState, body: SharesRequest, payload: bytes) ->
     if me is None or body.advertisements[me] != batch.advertisement:
         raise AuthenticationError("our own keys were left out or substituted", peer="server", phase="shares")
     pairwise, frame, own = _deal(state, batch, setup, me)
-    if not state.record(setup.session, setup.first_round, SHARES, frame):
+    if state.record(setup.session, setup.first_round, SHARES, frame) is None:
         raise EquivocationError("other shares of this setup were dealt before", peer="server", phase="shares")
     batch.pairwise, batch.setup, batch.own, batch.dealt, batch.shares_digest = pairwise, setup, own, frame, mark
     batch.machine.fire(ClientEvent.SHARES_REQUEST)
