@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import secagg
-from secagg import FixedPoint, Integer, Layout, Params, costs, plan, simulate
+from secagg import FixedPoint, Integer, Layout, Params, bounds, costs, plan, simulate
 from secagg.errors import ParameterError
 from secagg.protocols.pairwise import dealing
 from secagg.protocols.pairwise.messages import SEALED_OVERHEAD
@@ -258,3 +258,48 @@ def test_the_stated_errors_hold(bits):
     off = simulate(updates, params, seed=3).mean - np.mean(list(updates.values()), axis=0)
     assert np.abs(off).max() <= stated["worst_error"]
     assert np.sqrt(np.mean(off**2)) == pytest.approx(stated["rms_error_most"], rel=0.05)
+
+
+@pytest.mark.parametrize("sample", [None, 0.3])
+def test_the_dropouts_stated_are_those_of_the_bound(sample):
+    params = plan(1000, 10, threat="semi-honest", dropout=0.1, corrupt=0.05, sample=sample)
+    told = params.explain().to_dict()
+    most, n, k, t = told["dropouts_in_cohort"], 1000, params.neighbours, params.threshold
+    assert most >= 100
+    assert bounds.sparse_correctness_log2(n, k, t, most) <= -20 < bounds.sparse_correctness_log2(n, k, t, most + 1)
+    assert told["correctness_log2"] == bounds.sparse_correctness_log2(n, k, t, most)
+    assert f"{most} of 1000 clients missing at its end" in " ".join(str(params.explain()).split())
+
+
+def test_a_small_round_of_a_large_cohort_claims_no_more_than_holds():
+    """The smallest cohort says what a setup may end with, not what a round survives."""
+    params = Params(
+        clients=1000, length=10, threat="semi-honest", max_participants=300, min_clients=270, corrupt=10, neighbours=60,
+        threshold=30,
+    )  # fmt: skip
+    assert params.min_cohort == 270
+    told = params.explain().to_dict()
+    assert told["dropouts_in_cohort"] < 200
+    assert told["correctness_log2"] <= -20
+
+
+def test_an_explanation_does_not_change():
+    told = plan(12, 10).explain()
+    told.to_dict()["segments"][0]["w"] = 99
+    assert told.data["segments"][0]["w"] == 20
+    with pytest.raises(TypeError):
+        told.data["threshold"] = 1
+    with pytest.raises(TypeError):
+        told.data["segments"][0]["w"] = 1
+    assert hash(told) == hash(plan(12, 10).explain())
+    assert told == plan(12, 10).explain()
+
+
+def test_certainty_on_a_sparse_graph_is_strict_json():
+    params = Params(
+        clients=10, length=10, threat="semi-honest", neighbours=6, threshold=3, min_clients=8, min_cohort=9, corrupt=2
+    )
+    assert params.sparse_risk[0] == -np.inf
+    data = params.explain().to_dict()
+    assert json.loads(json.dumps(data, allow_nan=False))["security_log2"] is None
+    assert "probability 0 at most" in " ".join(str(params.explain()).split())
