@@ -246,7 +246,7 @@ class Server:
             raise AbortError(
                 "the sum of weights is out of range: a client sent a weight over max_weight; nothing was released"
             )
-        if decoded.clipped > sum(segment.count for segment in plan.segments) * len(opening.uploads):
+        if decoded.clipped > sum(segment.count for segment in plan.segments[1:]) * len(opening.uploads):
             raise AbortError(
                 "the count of clipped values is out of range: a client garbled its upload; nothing was released"
             )

@@ -134,6 +134,7 @@ class PairwiseClient(Secret):
         current = state.round
         if current is not None and current.round_id == body.round_id:
             current.check_same(body.participants, "masked")
+            check_delivery(batch, setup, body.delivery, state.me, state.params.min_cohort, "masked")
             if current.machine.state is RoundState.ANSWERED:
                 raise PeerError("the round was answered already", peer="server", phase="masked")
             current.resubmit = current.machine.state is RoundState.SUBMITTED
