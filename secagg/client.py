@@ -11,23 +11,25 @@ import msgspec
 
 from secagg.accumulator import protect, protect_head
 from secagg.encoding import Source
-from secagg.errors import DecodeError, InputError, ParameterError, StateError
+from secagg.errors import DecodeError, InputError, ParameterError, SecAggError, StateError
 from secagg.hazmat import aead
 from secagg.hazmat.kdf import hkdf
 from secagg.hazmat.transcript import u64
 from secagg.identity import Identity, Roster
 from secagg.params import Params
 from secagg.protocols.pairwise import PairwiseClient, Upload
+from secagg.protocols.secret import SecretStruct
 from secagg.store import Ledger, open_snapshot, seal_snapshot
 from secagg.workers import Workers
 
 __all__ = ["Awaiting", "Client", "rounding_key"]
 
 
-class _Snapshot(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class _Snapshot(SecretStruct, frozen=True, array_like=True, forbid_unknown_fields=True):
     params: bytes
     me: str
     rounding_seed: bytes | None
+    ledger: tuple[bytes, int] | None  # the ledger's id, and how many records it had
     core: bytes
 
 
@@ -122,6 +124,16 @@ class Client:
         return self._me
 
     @property
+    def params(self) -> Params:
+        """What this client accepts."""
+        return self._params
+
+    @property
+    def session(self) -> bytes | None:
+        """The 16-byte session id, or None before the first request."""
+        return self._core.session
+
+    @property
     def awaiting(self) -> Awaiting | None:
         """What the server waits for, or None."""
         round_id = self._core.awaiting
@@ -167,6 +179,8 @@ class Client:
         InputError
             The update, weight or metrics do not fit the Params, or another update was already submitted for this round.
             State is unchanged.
+        AbortError
+            The ledger cannot be written, or says that the round is over; nothing leaves.
         """
         upload, source = self._open(update, weight, metrics, context)
         if upload.intended:  # chunks of a streamed update may have left
@@ -263,7 +277,8 @@ class Client:
         """
         if self._core.pending:
             raise StateError("frames wait in the outbox; take them, store the snapshot, then send them")
-        kept = _Snapshot(self._params.to_bytes(), self._me, self._rounding_seed, self._core.freeze())
+        ledger = None if self._ledger is None else (self._ledger.id, self._ledger.records)
+        kept = _Snapshot(self._params.to_bytes(), self._me, self._rounding_seed, ledger, self._core.freeze())
         plain = msgspec.msgpack.encode(kept)
         return seal_snapshot(plain, identity=self._identity, roster=self._roster, session=self._core.session)
 
@@ -275,6 +290,9 @@ class Client:
         identity: Identity,
         roster: Roster,
         ledger: str | os.PathLike[str] | None = None,
+        params: Params | None = None,
+        session: bytes | None = None,
+        ledger_lost: bool = False,
         threads: int | None = None,
     ) -> Client:
         """Return the client that made a snapshot; where the ledger knows of later frames, those stand.
@@ -286,28 +304,55 @@ class Client:
             for byte or not at all.
         identity, roster, ledger, threads
             As for the client that made it.
+        params : Params, optional
+            What the snapshot must have been made under. Give it wherever somebody else could put another snapshot of this
+            client in its place, from a session under weaker Params.
+        session : bytes, optional
+            The session that it must belong to.
+        ledger_lost : bool
+            Restore although the ledger that belongs to the snapshot is missing, another one or older than it. This client may
+            then say what it said before in another way, and counts as corrupt until the next setup.
 
         Raises
         ------
         InputError
-            Torn, changed, another identity's or another roster's; or the ledger is.
+            Torn, changed, another identity's, roster's, session's or Params'; or the ledger is, or is not the snapshot's.
         """
         plain = open_snapshot(snapshot, identity=identity, roster=roster)
         try:
             kept = msgspec.msgpack.decode(plain, type=_Snapshot)
-            params = Params.from_bytes(kept.params)
-            client = cls(
-                params, me=kept.me, identity=identity, roster=roster, ledger=ledger, rounding_seed=kept.rounding_seed,
-                threads=threads,
-            )  # fmt: skip
-        except msgspec.DecodeError:
+            own = Params.from_bytes(kept.params)
+        except (msgspec.DecodeError, ParameterError):
             raise InputError("the snapshot is of another version") from None
+        if params is not None and params.hash != own.hash:
+            raise InputError("the snapshot was made under other Params")
+        client = cls(
+            own, me=kept.me, identity=identity, roster=roster, ledger=ledger, rounding_seed=kept.rounding_seed, threads=threads
+        )  # fmt: skip
         try:
+            if not ledger_lost:
+                client._check_ledger(kept.ledger)
             client._core.thaw(kept.core)
-        except DecodeError:
+            if session is not None and client.session != session:
+                raise InputError("the snapshot belongs to another session")
+        except SecAggError as error:
             client.close()
-            raise InputError("the snapshot is of another version") from None
+            if isinstance(error, DecodeError):
+                raise InputError("the snapshot is of another version") from None
+            raise
         return client
+
+    def _check_ledger(self, kept: tuple[bytes, int] | None) -> None:
+        """Refuse to go on from a snapshot without the ledger that belongs to it."""
+        if kept is None:
+            return
+        remedy = "with ledger_lost=True it is restored all the same, and counts as corrupt until the next setup"
+        if self._ledger is None:
+            raise InputError(f"the client that made this snapshot kept a ledger; give it, or {remedy}")
+        if self._ledger.id != kept[0]:
+            raise InputError(f"the ledger is not the one that belongs to this snapshot; {remedy}")
+        if self._ledger.records < kept[1]:
+            raise InputError(f"the ledger is older than the snapshot: it was rolled back; {remedy}")
 
     def close(self) -> None:
         """Close the ledger, if there is one; what was sent stays in it."""

@@ -61,10 +61,21 @@ def _array(count: int) -> int:
     return 1 if count < 16 else 3 if count < 1 << 16 else 5
 
 
+def _numbers(count: int) -> int:
+    """The integers from 0 to count - 1, one after the other."""
+    steps = (
+        (0, 1),
+        (128, 1),
+        (1 << 8, 1),
+        (1 << 16, 2),
+        (1 << 32, 4),
+    )  # from where on a number takes so many bytes more
+    return sum(more * max(count - start, 0) for start, more in steps)
+
+
 def _ranks(count: int) -> int:
     """A list of `count` ranks, 0 to count - 1: one of other ranks is larger by a few bytes."""
-    small, byte = min(count, 128), max(min(count, 1 << 8) - 128, 0)
-    return _array(count) + small + 2 * byte + 3 * max(count - (1 << 8), 0)
+    return _array(count) + _numbers(count)
 
 
 def _envelope(sender: int, payload: int) -> int:
@@ -77,7 +88,7 @@ def traffic(
     participants: int,
     neighbours: int,
     rounds: int,
-    chunks: Sequence[Sequence[int]],
+    chunks: Sequence[tuple[int, int, int]],
     id_bytes: int = 16,
     round_id: int = 1,
 ) -> Traffic:
@@ -91,8 +102,8 @@ def traffic(
         Degree of the graphs, or more.
     rounds : int
         Rounds of a batch.
-    chunks : sequence of sequence of int
-        Payload bytes of each chunk of each segment.
+    chunks : sequence of (int, int, int)
+        Of each segment: how many chunks, the payload bytes of each but the last, and those of the last.
     id_bytes : int
         Length of a client id.
     round_id : int
@@ -109,10 +120,10 @@ def traffic(
     delivery = 1 + _ranks(cohort) + _bin(HASH * degree) + _bin(box * degree)
     masked_request = _envelope(0, 1 + number + _bin(HASH) + _ranks(participants) + 1)
     header = _envelope(id_bytes, 1 + number + 6 * _bin(HASH) + 1)
+    frame = HEADER + 1 + _bin(SESSION) + _str(id_bytes) + number + _bin(TAG)
     upload = header + sum(
-        HEADER + 1 + _bin(SESSION) + _str(id_bytes) + number + _int(segment) + _int(index) + _bin(TAG) + _bin(size)
-        for segment, row in enumerate(chunks)
-        for index, size in enumerate(row)
+        count * (frame + _int(segment)) + _numbers(count) + (count - 1) * _bin(size) + _bin(last)
+        for segment, (count, size, last) in enumerate(chunks)
     )
     unmask_request = _envelope(
         0, 1 + number + _bin(HASH) + _ranks(participants) + _array(participants) + participants * _bin(header) + 1

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
-from dataclasses import dataclass
+from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from secagg import bounds
 from secagg.costs import Traffic, traffic
 from secagg.encoding import FixedPoint, Segment
 from secagg.wire import ChunkPlan
@@ -28,18 +33,19 @@ class Explanation:
 
     Attributes
     ----------
-    data : dict
-        Every figure by name, ready for JSON.
+    data : mapping
+        Every figure by name, read-only; `to_dict` is for JSON. A probability is None where there is none: what it speaks of
+        cannot happen.
     lines : tuple of (str, str)
         The same in words: a heading and what it says.
     """
 
-    data: dict[str, Any]
+    data: Mapping[str, Any] = field(hash=False)
     lines: tuple[tuple[str, str], ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return every figure by name, ready for JSON."""
-        return dict(self.data)
+        """Return every figure by name, ready for JSON; the caller owns it."""
+        return {**self.data, "segments": [dict(segment) for segment in self.data["segments"]]}
 
     def __str__(self) -> str:
         hang = " " * INDENT
@@ -50,19 +56,17 @@ class Explanation:
 
 def explain(params: Params) -> Explanation:
     """Return what these Params mean; see `Params.explain`."""
-    sizes = [
-        [plan.payload_bytes(i) for i in range(plan.chunks)]
-        for plan in (ChunkPlan(s.count, s.w, params.frame_bytes) for s in params.segment_plan.segments)
-    ]
+    plans = [ChunkPlan(s.count, s.w, params.frame_bytes) for s in params.segment_plan.segments]
+    sizes = [(plan.chunks, plan.payload_bytes(0), plan.payload_bytes(plan.chunks - 1)) for plan in plans]
     cost = traffic(
         cohort=params.clients, participants=params.max_participants, neighbours=params.neighbours,
         rounds=params.rounds_per_setup, chunks=sizes,
     )  # fmt: skip
-    bound, bound_data = _bound(params)
     size, size_data = _bytes(params, cost)
     error, error_data = _errors(params)
-    away = params.clients - params.threshold if params.full else params.clients - params.min_cohort
+    away = params.clients - params.threshold if params.full else _most_missing(params)
     lost = params.max_participants - params.min_clients
+    bound, bound_data = _bound(params, away)
     average = ROUND_EXCHANGES + SETUP_EXCHANGES / params.rounds_per_setup
     data = {
         "protocol": params.protocol, "threat": params.threat, "graph": "full" if params.full else "sparse",
@@ -73,6 +77,7 @@ def explain(params: Params) -> Explanation:
         "exchanges_steady_round": ROUND_EXCHANGES, "exchanges_per_round": average, "mask_security_bits": MASK_SECURITY_BITS,
         **bound_data, **size_data, **error_data,
     }  # fmt: skip
+    beyond = "one more and it aborts" if params.full else "the more beyond, the likelier it aborts"
     graph = (
         "full graph: every two clients share a mask"
         if params.full
@@ -102,7 +107,7 @@ def explain(params: Params) -> Explanation:
                 f"a round survives {lost} of {params.max_participants} participants lost before their update "
                 f"(min_clients={params.min_clients}), and {away} of {params.clients} clients missing at its end "
                 f"(threshold={params.threshold}{'' if params.full else ' of each neighbourhood'}), over all phases together; "
-                "one more and it aborts, with nothing released"
+                f"{beyond}, with nothing released"
             ),
         ),
         (
@@ -117,15 +122,33 @@ def explain(params: Params) -> Explanation:
         (
             "who learns what",
             (
-                "the server: sum, total weight, count of clipped values, who took part. Clients: who took part. Masks are "
-                f"AES-128 keystreams ({MASK_SECURITY_BITS}-bit security)"
+                "the server: sum, total weight, count of clipped values, who took part. Clients: who took part, and nothing of "
+                f"each other's updates. Masks are AES-128 keystreams ({MASK_SECURITY_BITS}-bit security)"
             ),
         ),
     )
-    return Explanation(data, lines)
+    return Explanation(MappingProxyType(data), lines)
 
 
-def _bound(params: Params) -> tuple[tuple[tuple[str, str], ...], dict[str, Any]]:
+def _most_missing(params: Params) -> int:
+    """Return how many of n may be missing by the end of a round on a sparse graph: the bound never falls as more are."""
+    n, k, t = params.clients, params.neighbours, params.threshold
+
+    def fails(missing: int) -> bool:
+        return bounds.sparse_correctness_log2(n, k, t, missing) > bounds.CORRECTNESS_LOG2
+
+    return bisect_left(range(n + 1), True, key=fails) - 1
+
+
+def _chance(log2: float) -> str:
+    return "0" if log2 == -math.inf else f"2^{log2:.1f}"
+
+
+def _finite(log2: float) -> float | None:
+    return None if log2 == -math.inf else log2
+
+
+def _bound(params: Params, away: int) -> tuple[tuple[tuple[str, str], ...], dict[str, Any]]:
     if params.full:
         g = params.opened_honest
         words = (
@@ -136,16 +159,20 @@ def _bound(params: Params) -> tuple[tuple[tuple[str, str], ...], dict[str, Any]]
             f"probable (against a server that lies the bound would be g={g})"
         )
         return (("privacy", words),), {"opened_honest": g, "security_log2": None, "correctness_log2": None}
-    security, failure = params.sparse_risk
+    security, likely = params.sparse_risk
+    failure = max(likely, bounds.sparse_correctness_log2(params.clients, params.neighbours, params.threshold, away))
     words = (
-        f"less than the sum of all honest survivors is exposed with probability 2^{security:.1f} at most, for one setup and "
+        f"less than the sum of all honest survivors is exposed with probability {_chance(security)} at most, for one setup and "
         "one round; over many, the chances add up"
     )
-    fails = f"a round that loses all it may cannot be opened with probability 2^{failure:.1f} at most"
+    fails = (
+        f"a round that loses {params.max_participants - params.min_clients} clients cannot be opened with probability "
+        f"{_chance(likely)} at most, one that loses {away} with {_chance(failure)}"
+    )
     return (("privacy", words), ("failure", fails)), {
         "opened_honest": None,
-        "security_log2": security,
-        "correctness_log2": failure,
+        "security_log2": _finite(security),
+        "correctness_log2": _finite(failure),
     }
 
 
@@ -203,7 +230,7 @@ def _errors(params: Params) -> tuple[tuple[tuple[str, str], ...], dict[str, Any]
         f"participants ({weights} in all): none can wrap"
     )
     return (*((f"[{data['name']}]", words) for words, data in found), ("modulus", modulus)), {
-        "segments": [data for _, data in found]
+        "segments": tuple(MappingProxyType(data) for _, data in found)
     }
 
 

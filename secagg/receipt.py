@@ -134,7 +134,7 @@ class Receipt:
         roster : Roster
         params : Params, optional
             What the session was meant to run under: the receipt must name its hash, keep its bounds on participants and
-            survivors, and carry as many signatures as it demands answers (its `threshold`; on a sparse graph its `min_clients`).
+            survivors, and carry its `threshold` of signatures.
         threshold : int
             Fewest signatures where `params` does not say more.
 
@@ -145,7 +145,7 @@ class Receipt:
         """
         if params is not None:
             self._check_params(params)
-            threshold = max(threshold, params.threshold if params.full else params.min_clients)
+            threshold = max(threshold, params.threshold)
         if len(self.signatures) < threshold:
             raise AuthenticationError(f"{len(self.signatures)} clients signed this receipt; {threshold} are needed")
         if list(self.participants) != sorted(set(self.participants), key=str.encode):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from secagg.accumulator import Accumulator
 from secagg.aggregate import Aggregate
 from secagg.client import check_parties
-from secagg.errors import AbortError, InternalError, ParameterError, SecAggError, StateError
+from secagg.errors import AbortError, InternalError, ParameterError, SecAggError, StateError, ThresholdError
 from secagg.identity import Identity, Roster
 from secagg.params import Params
 from secagg.protocols.pairwise import Opening, PairwiseServer
@@ -23,6 +24,14 @@ SPARE_GROUPS = 4  # models of honest clients in one round, beside one for each c
 KEPT_RESULTS = 8
 KEPT_BYTES = 1 << 30  # of older results; the last one is kept whatever its size
 SPOOL_BYTES = 256 << 20
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """Why a round has no result."""
+
+    reason: str
+    counts: tuple[str, int, int] | None = None
 
 
 class Server:
@@ -85,7 +94,7 @@ class Server:
             os.urandom,
             session,
         )
-        self._results: dict[int, Aggregate | AbortError] = {}
+        self._results: dict[int, Aggregate | _Ended] = {}
 
     def __repr__(self) -> str:
         return f"Server(phase={self.phase!r}, round_id={self._core.round_id})"
@@ -172,17 +181,23 @@ class Server:
             No phase is open.
         """
         round_id, bulk = self._core.round_id, self._core.bulk
+        ended: _Ended | None = _Ended("an error of the engine or the machine")
         try:
             opening = self._core.close_phase()
             if opening is not None:
                 self._results[opening.round_id] = self._open(opening, bulk)
-                self._let_go()
-        except SecAggError as error:
-            # Whatever went wrong, the round is over, and result() must say so.
-            if round_id is not None:
-                self._results[round_id] = error if isinstance(error, AbortError) else AbortError(f"ended by: {error}")
-                self._let_go()
+            ended = None
+        except ThresholdError as error:
+            ended = _Ended(str(error), (error.what, error.needed, error.have))
             raise
+        except SecAggError as error:
+            ended = _Ended(str(error))
+            raise
+        finally:
+            # Whatever went wrong, if the round is over, result() must say so; in words, for an exception keeps its frames alive.
+            if ended is not None and round_id is not None and self._core.round_id is None:
+                self._results[round_id] = ended
+            self._let_go()
 
     def _let_go(self) -> None:
         """Forget all but the last results."""
@@ -198,7 +213,8 @@ class Server:
         round_id = self._core.round_id
         self._core.abort()
         if round_id is not None:
-            self._results[round_id] = AbortError("the server's caller aborted this round")
+            self._results[round_id] = _Ended("the server's caller aborted this round")
+            self._let_go()
 
     def result(self, round_id: int) -> Aggregate:
         """Return the Aggregate of a finished round.
@@ -214,8 +230,8 @@ class Server:
         result = self._results.get(round_id)
         if result is None:
             raise StateError(f"round {round_id} has no result (open phase: {self.phase})")
-        if isinstance(result, AbortError):
-            raise result
+        if isinstance(result, _Ended):
+            raise AbortError(result.reason) if result.counts is None else ThresholdError(*result.counts)
         return result
 
     def _open(self, opening: Opening, bulk: Any) -> Aggregate:
@@ -230,7 +246,7 @@ class Server:
             raise AbortError(
                 "the sum of weights is out of range: a client sent a weight over max_weight; nothing was released"
             )
-        if decoded.clipped > sum(segment.count for segment in plan.segments) * len(opening.uploads):
+        if decoded.clipped > sum(segment.count for segment in plan.segments[1:]) * len(opening.uploads):
             raise AbortError(
                 "the count of clipped values is out of range: a client garbled its upload; nothing was released"
             )

@@ -139,7 +139,7 @@ def _needed(case: _Case) -> int:
     params = case.params
     if params is None:
         return case.threshold
-    return max(case.threshold, params.threshold if params.full else params.min_clients)
+    return max(case.threshold, params.threshold)
 
 
 def _told(path: Path, case: _Case) -> dict[str, Any]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import NoReturn, SupportsIndex
 
-__all__ = ["Secret"]
+import msgspec
+
+__all__ = ["Secret", "SecretStruct"]
 
 
 class Secret:
@@ -20,3 +22,19 @@ class Secret:
 
     def __deepcopy__(self, memo: object, /) -> NoReturn:
         self.__reduce_ex__(4)
+
+
+class SecretStruct(msgspec.Struct, frozen=True):
+    """Base of structs whose fields are secret: they have no telling repr, and pickling and copying raise TypeError."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"{type(self).__name__} holds secrets and cannot be pickled or copied")
+
+    def __copy__(self) -> NoReturn:
+        self.__reduce__()
+
+    def __deepcopy__(self, memo: object, /) -> NoReturn:
+        self.__reduce__()

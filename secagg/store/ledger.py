@@ -7,8 +7,12 @@ frame leave before that. Two processes may share one file; the first to record a
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import sqlite3
+import stat
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from secagg.errors import AbortError, InputError
@@ -21,17 +25,20 @@ __all__ = ["Ledger"]
 
 APPLICATION_ID = 0x53414C31  # "SAL1"
 BUSY_SECONDS = 30.0
+ID_BYTES = 16
 _SCHEMA = """
-CREATE TABLE owner (me TEXT NOT NULL, verify_key BLOB NOT NULL);
+CREATE TABLE owner (me TEXT NOT NULL, verify_key BLOB NOT NULL, id BLOB NOT NULL, records INTEGER NOT NULL);
 CREATE TABLE closed (session BLOB PRIMARY KEY, round INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE frames (
     session BLOB NOT NULL, round INTEGER NOT NULL, phase TEXT NOT NULL,
-    mark BLOB NOT NULL, digest BLOB NOT NULL, frame BLOB NOT NULL,
+    mark BLOB NOT NULL, digest BLOB NOT NULL, frame BLOB NOT NULL, checksum BLOB NOT NULL,
     PRIMARY KEY (session, round, phase)
 ) WITHOUT ROWID;
 """
 # An answer is large and over with its round; headers stay, so that receipts can be compared with what was really sent.
 _LARGE = "unmask"
+# Once an answer has left, nothing of an upload may follow it: the answer said what was in the sum.
+_BEFORE = {"intent": _LARGE, "masked": _LARGE}
 
 
 class Ledger:
@@ -52,23 +59,26 @@ class Ledger:
     Raises
     ------
     InputError
-        The file is another client's, no ledger of this version, or damaged.
+        The file is another client's, writable by others, no ledger of this version, or damaged.
 
     Notes
     -----
-    A write costs a few milliseconds, mostly the disk's. The file grows by about 600 bytes a round. It holds no keys, but
-    frames of rounds in progress, in the form in which they are sent.
+    A write costs a few milliseconds, mostly the disk's. The file grows by about 800 bytes a round. It holds no keys, but
+    frames of rounds in progress, in the form in which they are sent. Not for use over a fork.
     """
 
     def __init__(
         self, path: str | os.PathLike[str], *, me: str, identity: Identity, patience: float = BUSY_SECONDS
     ) -> None:
-        self._path = os.fspath(path)
+        # Absolute, so that SQLite does not see a URI or a memory in the name.
+        self._path = os.path.realpath(path)
+        self._process = os.getpid()
         try:
             # The mode at creation, not after: nobody else gets a moment to open it. Only a new file is ever opened here, for
             # closing any descriptor of a file drops all the locks that this process holds on it.
             with contextlib.suppress(FileExistsError):
                 os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+            self._check_file(Path(self._path).stat())
             self._db = sqlite3.connect(self._path, timeout=patience, isolation_level=None, check_same_thread=False)
         except (OSError, sqlite3.Error) as error:
             raise InputError(f"the ledger {self._path} cannot be opened: {error}") from None
@@ -80,27 +90,51 @@ class Ledger:
                 raise
             raise InputError(f"{self._path} is no secagg ledger, or a damaged one: {error}") from None
 
+    def _check_file(self, found: os.stat_result) -> None:
+        if not stat.S_ISREG(found.st_mode):
+            raise InputError(f"the ledger {self._path} is no regular file")
+        if os.name == "posix" and found.st_mode & 0o022:
+            raise InputError(f"the ledger {self._path} can be written by others than its owner; run chmod 600 on it")
+
     def _open(self, me: str, identity: Identity) -> None:
         db = self._db
         db.execute("PRAGMA synchronous = EXTRA")
+        db.execute("PRAGMA fullfsync = ON")  # where flushing a file does not yet flush the disk
         db.execute("PRAGMA trusted_schema = OFF")
-        db.execute("BEGIN IMMEDIATE")
-        (kind,) = db.execute("PRAGMA application_id").fetchone()
-        (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        if kind == 0 and tables == 0:
-            for statement in _SCHEMA.split(";"):
-                db.execute(statement)
-            db.execute("INSERT INTO owner VALUES (?, ?)", (me, identity.verify_key))
-            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        db.execute("COMMIT")
-        (kind,) = db.execute("PRAGMA application_id").fetchone()
+        with self._transaction():
+            (kind,) = db.execute("PRAGMA application_id").fetchone()
+            (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            if kind == 0 and tables == 0:
+                for statement in _SCHEMA.split(";"):
+                    db.execute(statement)
+                db.execute("INSERT INTO owner VALUES (?, ?, ?, 0)", (me, identity.verify_key, os.urandom(ID_BYTES)))
+                db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                kind = APPLICATION_ID
         if kind != APPLICATION_ID:
             raise InputError(f"{self._path} is no secagg ledger of this version")
         (health,) = db.execute("PRAGMA quick_check(1)").fetchone()
         if health != "ok":
             raise InputError(f"the ledger {self._path} is damaged: {health}")
-        if db.execute("SELECT me, verify_key FROM owner").fetchall() != [(me, identity.verify_key)]:
+        owners = db.execute("SELECT me, verify_key, id, records FROM owner").fetchall()
+        if len(owners) != 1 or owners[0][:2] != (me, identity.verify_key):
             raise InputError(f"the ledger {self._path} belongs to another client or identity")
+        rows = db.execute("SELECT session, round, phase, mark, digest, frame, checksum FROM frames").fetchall()
+        if len(rows) != owners[0][3] or any(_checksum(*row[:-1]) != row[-1] for row in rows):
+            raise InputError(f"the ledger {self._path} is damaged: its rows are not the ones that were written")
+        self.id: bytes = owners[0][2]
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Commit what the block does, or nothing of it."""
+        if self._process != os.getpid():
+            raise AbortError(f"the ledger {self._path} was opened by another process; open it anew after a fork")
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            yield
+            self._db.execute("COMMIT")
+        finally:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
 
     def __repr__(self) -> str:
         return f"<Ledger {self._path}>"
@@ -108,6 +142,14 @@ class Ledger:
     def close(self) -> None:
         """Close the file; the ledger cannot be used any more."""
         self._db.close()
+
+    @property
+    def records(self) -> int:
+        """How many frames were recorded in it, over all sessions."""
+        try:
+            return int(self._db.execute("SELECT records FROM owner").fetchone()[0])
+        except sqlite3.Error as error:
+            self._fail(error)
 
     def floor(self, session: bytes) -> int:
         """Return the highest round that is over, -1 if there is none; see `Memory.floor`."""
@@ -140,41 +182,54 @@ class Ledger:
         Raises
         ------
         AbortError
-            The round is over, or the file cannot be written (a full disk, say); nothing changed, and nothing may leave.
+            The round is over or was answered, or the file cannot be written (a full disk, say); nothing changed, and nothing
+            may leave.
         """
-        db = self._db
         try:
-            db.execute("BEGIN IMMEDIATE")
-            try:
+            with self._transaction():
                 stands = self._stands(session, round_id, phase)
                 if stands is None:
-                    self._refuse_closed(session, round_id)
-                    db.execute("INSERT INTO frames VALUES (?, ?, ?, ?, ?, ?)", (session, round_id, phase, *record))
+                    self._refuse_over(session, round_id, phase)
+                    self._insert(session, round_id, phase, record)
                     self._close_before(session, round_id)
                     stands = record
-                db.execute("COMMIT")
-            except BaseException:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
-                raise
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OverflowError) as error:
             self._fail(error)
         return stands
 
-    def _refuse_closed(self, session: bytes, round_id: int) -> None:
+    def _refuse_over(self, session: bytes, round_id: int, phase: str) -> None:
         closed = self._closed(session)
         if round_id <= closed:
             raise AbortError(f"round {round_id} is over: the ledger has frames of rounds after {closed}")
+        if phase in _BEFORE and self._stands(session, round_id, _BEFORE[phase]) is not None:
+            raise AbortError(f"round {round_id} was answered before this client sent an update; it sends none any more")
+
+    def _insert(self, session: bytes, round_id: int, phase: str, record: Record) -> None:
+        row = (session, round_id, phase, *record)
+        self._db.execute("INSERT INTO frames VALUES (?, ?, ?, ?, ?, ?, ?)", (*row, _checksum(*row)))
+        self._db.execute("UPDATE owner SET records = records + 1")
 
     def _close_before(self, session: bytes, round_id: int) -> None:
         self._db.execute(
             "INSERT INTO closed VALUES (?1, ?2) ON CONFLICT (session) DO UPDATE SET round = max(round, ?2)",
             (session, round_id - 1),
         )
-        self._db.execute(
-            "UPDATE frames SET frame = x'' WHERE session = ? AND round < ? AND phase = ? AND length(frame) > 0",
+        old = self._db.execute(
+            "SELECT round, mark, digest FROM frames WHERE session = ? AND round < ? AND phase = ? AND length(frame) > 0",
             (session, round_id, _LARGE),
-        )
+        ).fetchall()
+        for over, mark, digest in old:
+            self._db.execute(
+                "UPDATE frames SET frame = x'', checksum = ? WHERE session = ? AND round = ? AND phase = ?",
+                (_checksum(session, over, _LARGE, mark, digest, b""), session, over, _LARGE),
+            )
 
-    def _fail(self, error: sqlite3.Error) -> NoReturn:
+    def _fail(self, error: Exception) -> NoReturn:
         raise AbortError(f"the ledger {self._path} failed, so nothing may leave: {error}") from None
+
+
+def _checksum(session: bytes, round_id: int, phase: str, mark: bytes, digest: bytes, frame: bytes) -> bytes:
+    """Return what shows that a row is as it was written: against damage, not against an author."""
+    parts = (session, str(round_id).encode(), str(phase).encode(), mark, digest, frame)
+    joined = b"".join(len(part).to_bytes(8, "big") + part for part in map(bytes, parts))
+    return hashlib.blake2b(joined, digest_size=16).digest()

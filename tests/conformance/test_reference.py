@@ -1,6 +1,5 @@
-"""The engine against tests/reference, piece by piece and over whole rounds, byte for byte."""
+"""The engine against tests/reference, piece by piece, byte for byte; test_live.py does the same with whole sessions."""
 
-import hashlib
 import random
 import re
 from pathlib import Path
@@ -12,31 +11,22 @@ import secagg
 from reference import dealing as ref_dealing
 from reference import encoding as ref_encoding
 from reference import field as ref_field
-from reference import frames as ref_frames
 from reference import hashes as ref_hashes
 from reference import msgpack as ref_msgpack
 from reference import stream as ref_stream
-from reference.party import Client, Settings, Setup, apply, open_sum
+from reference.entropy import Entropy
+from reference.party import apply
+from reference.settings import Roster as RefRoster
+from reference.settings import Settings
 from secagg import FixedPoint, Integer, Layout, Params, _kernels
 from secagg.hazmat import kdf, prg, shamir, transcript
 from secagg.protocols.machine import diagram
-from secagg.protocols.pairwise import PairwiseClient, dealing, graph, transitions
+from secagg.protocols.pairwise import dealing, graph, transitions
 from secagg.testing import Network
 from secagg.wire import ChunkPlan
 
 SPEC = Path(__file__).parents[2] / "docs" / "spec" / "pairwise.md"
 EXAMPLE = {"w": np.zeros((3, 5), np.float32), "counts": np.zeros(70, np.int64), "b": [np.zeros(4, np.float16), 0.0]}
-
-
-class Entropy:
-    """Reproducible bytes, the same for the engine and for the reference."""
-
-    def __init__(self, name):
-        self.name, self.drawn = name, 0
-
-    def __call__(self, length):
-        self.drawn += 1
-        return hashlib.shake_256(f"{self.name} {self.drawn}".encode()).digest(length)
 
 
 @pytest.fixture
@@ -163,6 +153,47 @@ def test_params_and_roster_hash():
     roster = Network.fresh(Params(clients=3, length=1), ["b", "é", "a"]).server._core._roster
     fields = [part for name in ("a", "b", "é") for part in (name.encode(), roster.key(name))]
     assert ref_hashes.digest("roster", roster.server, *fields) == roster.hash()
+    assert RefRoster(roster.server, {name: roster.key(name) for name in ("é", "b", "a")}).hash == roster.hash()
+
+
+NAMED = {"a": Integer(-3, 9), "metrics": FixedPoint(clip=1, bits=9, rounding="nearest")}
+
+
+@pytest.mark.parametrize(
+    "layout, segments",
+    [
+        (Layout.flat(9), {}),
+        (Layout.flat(9), {"model": Integer(0, 5)}),
+        (Layout.of({"a": np.zeros(3), "b": (np.zeros((2, 2)), [0, 1.0])}), {"a": Integer(-3, 9)}),
+        (
+            Layout.of({"b": {"a": np.zeros(3)}, "a": np.zeros((2, 0, 3)), "model": 1.0, "c": 2.0}),
+            {"model": Integer(0, 1)},
+        ),
+        (Layout.of({"b": 1.0, "a": np.zeros(2)}), {"b": Integer(6, 7), "a": Integer(0, 1)}),
+        (Layout.of([{"a": np.zeros(3)}, np.zeros(1)]), {}),
+    ],
+)
+@pytest.mark.parametrize("metrics", [(), ("y", "x")])
+def test_segments_are_read_from_canonical_params(layout, segments, metrics):
+    named = segments | ({"metrics": NAMED["metrics"]} if metrics else {})
+    params = Params(clients=5, layout=layout, segments=named, metrics=metrics, max_weight=7, frame_bytes=100)
+    settings = Settings(params.to_bytes())
+    assert settings.hash == params.hash and settings.limit == params.max_frame_bytes
+    plan = params.segment_plan
+    assert [part[:3] for part in settings.segments] == [(each.name, each.w, each.count) for each in plan.segments]
+    assert [part.levels for part in settings.segments[1:]] == [each.encoding.levels for each in plan.segments[1:]]
+    values, weight = [1 + i % 2 if not segments else 1 for i in range(layout.size)], 3
+    if "b" in segments:
+        values[0] = 7
+    parts, at = [], 0
+    for leaf in layout.leaves:
+        parts.append(np.array(values[at : at + leaf.size], dtype=leaf.dtype))
+        at += leaf.size
+    update = parts[0] if layout.is_flat else layout.unflatten(parts)
+    scalars = dict(zip(metrics, (0.5, 1.5), strict=False))
+    made = plan.encode(update, weight, scalars, bytes(16))
+    again = settings.encode(values, weight, list(scalars.values()), bytes(16))
+    assert [vector.tolist() for vector in made.vectors] == again
 
 
 def test_spec_draws_the_tables_and_names_every_label():
@@ -180,157 +211,3 @@ def test_spec_draws_the_tables_and_names_every_label():
     }
     assert labels >= {"frame", "setup", "account", "mask", "share", "rounding-seed"}
     assert [label for label in labels if f"`{label}`" not in text] == []
-
-
-# -- whole rounds ---------------------------------------------------------------------------------------------------
-
-
-class Wiretap(Network):
-    """A network that keeps every frame, and whose clients draw from a known entropy."""
-
-    @classmethod
-    def known(cls, params, ids):
-        network = cls.fresh(params, ids)
-        for name, client in network.clients.items():
-            client._core = PairwiseClient(params, name, client._identity, client._roster, Entropy(name))
-        network.down, network.up = {name: {} for name in ids}, {name: [] for name in ids}
-        return network
-
-    def phase(self, submit, silent=()):
-        pending = self.server.outbox()
-        for to, frame in pending:
-            for name in self.clients if to is None else (to,):
-                self.down[name][frame[3]] = frame
-        self.server._core._out += pending
-        carried = self.faults.carry
-
-        def keep(frames):
-            for sender, frame in frames:
-                self.up[sender].append(frame)
-            return carried(frames)
-
-        self.faults.carry = keep
-        self.exchange(submit, silent=silent)
-        self.faults.carry = carried
-        self.server.close_phase()
-
-
-def update_of(name):
-    local = np.random.default_rng(list(name.encode()))
-    return {
-        "w": local.uniform(-2.5, 2.5, (3, 5)).astype(np.float32),
-        "counts": local.integers(-3, 401, 70),
-        "b": [local.uniform(-1, 1, 4).astype(np.float16), float(local.uniform(-1, 1))],
-    }
-
-
-def encode(update, weight, loss, key):
-    """Return the segments' values by the spec alone."""
-    model = [*update["w"].ravel().tolist(), *update["b"][0].tolist(), update["b"][1]]
-    clipped = sum(abs(x) > 2.0 for x in model)
-    first = ref_encoding.fixed_point(model, 2.0, 12, key, 1, 0)
-    counts = ref_encoding.integer(update["counts"].tolist(), -3)
-    metric = ref_encoding.fixed_point([loss], 4.0, 20, None, 3, 0)
-    return [[weight, clipped, 1], *([weight * v for v in part] for part in (first, counts, metric))]
-
-
-SHAPES = {
-    "full": {"corrupt": 1, "threshold": 5, "min_clients": 5},
-    "sparse": {
-        "corrupt": 0, "threshold": 3, "min_clients": 5, "min_cohort": 8, "neighbours": 6, "threat": "semi-honest",
-    },
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("shape, n", [("full", 7), ("sparse", 9)])
-def test_whole_round(shape, n):
-    total = n * 30
-    params = Params(
-        clients=n, layout=Layout.of(EXAMPLE), encoding=FixedPoint(clip=2, bits=12), metrics=("loss",), max_weight=30,
-        segments={"metrics": FixedPoint(clip=4.0, bits=20, rounding="nearest"), "counts": Integer(-3, 400)},
-        frame_bytes=64, rounds_per_setup=2, **SHAPES[shape],
-    )  # fmt: skip
-    widths = [64, ref_encoding.width(12, total), ref_encoding.width(9, total), ref_encoding.width(20, total)]
-    settings = Settings(
-        params.threshold, params.neighbours, 64, params.hash, list(zip(widths, (3, 20, 70, 1), strict=True))
-    )
-    ids = [f"c{i}" for i in range(n)]
-    network = Wiretap.known(params, ids)
-    refs = {name: Client(settings, name, network.clients[name]._identity.to_bytes(), Entropy(name)) for name in ids}
-    weights = {name: 2 + 3 * i for i, name in enumerate(ids)}
-
-    def submit(client):
-        me = client.me
-        client.submit(update_of(me), weight=weights[me], metrics={"loss": 0.1}, context=b"the model")
-
-    for round_id, lost, late in ((4, "c3", "c5"), (5, None, "c0")):
-        for sent in network.up.values():
-            sent.clear()
-        network.server.open_round(round_id, participants=None if round_id == 4 else ids[:-1])
-        while network.server.phase != "idle":
-            phase = network.server.phase
-            gone = {lost} if phase == "masked" else {lost, late} if phase == "unmask" else set()
-            network.phase(submit, gone)
-        assert not network.refused
-        check_round(network, settings, refs, round_id, weights)
-
-
-def check_round(network, settings, refs, round_id, weights):
-    result = network.server.result(round_id)
-    survivors = result.contributors
-    payloads, answers, setup, plain = {}, {}, None, []
-    for name, ref in refs.items():
-        down, sent = network.down[name], list(network.up[name])
-        if round_id == 4:
-            assert ref.advertise(down[ref_frames.KEYS_REQUEST]) == sent.pop(0)
-            assert ref.deal(down[ref_frames.SHARES_REQUEST]) == sent.pop(0)
-        setup = ref.setup
-        if name in survivors:
-            key = ref.rounding_key(round_id)
-            vectors = encode(update_of(name), weights[name], 0.1, key)
-            plain.append(vectors)
-            expected = ref.upload(down[ref_frames.MASKED_REQUEST], vectors, b"the model")
-            assert sent[: len(expected)] == expected
-            payloads[setup.ids.index(name)] = read_chunks(sent[: len(expected) - 1], settings)
-            del sent[: len(expected)]
-        if sent:
-            (frame,) = sent
-            assert ref.answer(down[ref_frames.UNMASK_REQUEST]) == frame
-            box = ref_frames.body(frame)[3]
-            key, account = ref.server_key("answer", round_id), ref_frames.body(frame)[1]
-            answers[setup.ids.index(name)] = ref_msgpack.unpack(ref_frames.unseal(key, box, account))
-    assert isinstance(setup, Setup)
-    participants = [setup.ids.index(name) for name in result.receipt.participants]
-    ranks = [setup.ids.index(name) for name in survivors]
-    sums = open_sum(setup, round_id, participants, ranks, payloads, answers)
-    assert sums == [[sum(values) for values in zip(*parts, strict=True)] for parts in zip(*plain, strict=True)]
-    head, model, counts, _ = sums
-    assert (result.weight, result.clipped, len(survivors)) == tuple(head)
-    assert result.integer_sum.tolist() == [*model[:15], *counts, *model[15:]]
-    raw = b"".join(
-        value.to_bytes(ref_stream.lane_bytes(w), "little")
-        for (w, _), part in zip(settings.segments, sums, strict=True)
-        for value in part
-    )
-    receipt = result.receipt
-    assert receipt.result_hash == ref_hashes.digest("result", hashlib.sha256(raw).digest())
-    members = sorted(next(iter(refs.values())).members)
-    tags = {setup.ids.index(name): receipt.uploads[name] for name in survivors}
-    assert receipt.account == setup.account(
-        round_id, members, participants, tags, ref_hashes.digest("context", b"the model")
-    )
-    signed = [part for name in sorted(receipt.signatures) for part in (name.encode(), receipt.signatures[name])]
-    statement = ref_hashes.digest("receipt", ref_hashes.u64(round_id), receipt.account, receipt.result_hash, *signed)
-    assert receipt.statement == statement
-    receipt.verify(network.server._core._roster)
-
-
-def read_chunks(frames, settings):
-    """Return the values of each segment from its chunk frames."""
-    values = [[] for _ in settings.segments]
-    for frame in frames:
-        _, (_, _, _, number, index, _, payload) = ref_frames.outer(frame)
-        w, count = settings.segments[number]
-        start, stop = ref_encoding.chunks(count, w, settings.frame_bytes)[index]
-        values[number] += ref_encoding.unpack(payload, w, stop - start)
-    return values

@@ -4,15 +4,12 @@ Each client keeps a ledger. Snapshots are taken at every step of a round; whatev
 no second, different frame of a phase may leave.
 """
 
-import shutil
-
 import numpy as np
 import pytest
 
-from secagg import Client
 from secagg.errors import AbortError, EquivocationError, InputError, PeerError
 from secagg.protocols.pairwise.messages import Kind
-from support.federation import Federation
+from support.federation import Federation, make_params
 from support.watch import Watch
 
 
@@ -161,7 +158,7 @@ def test_fault_33_other_advertisements_after_a_rollback_get_no_second_dealing(st
 def test_fault_51_without_a_ledger_the_rollback_answers_twice_as_documented(story, tmp_path):
     f, snapshots, asked, _ = story
     body = f.body(asked["unmask"])
-    client = f.restore("c0", snapshots["after masked"], ledger=None)
+    client = f.restore("c0", snapshots["after masked"], ledger=None, ledger_lost=True)
     assert tell(client, f.forge(Kind.UNMASK_REQUEST, fields(body, headers=body.headers[:6]))) is None
     assert len(client.outbox()) == 1  # a second, different answer to round 1: such a client counts as corrupt
 
@@ -231,14 +228,138 @@ def test_fault_29_told_dead_then_alive_after_a_rollback_answers_once_at_most(tmp
     assert isinstance(tell(client, f.forge(Kind.UNMASK_REQUEST, fields(body, headers=body.headers[:6]))), PeerError)
 
 
-def test_a_ledger_rolled_back_with_its_state_is_the_documented_loss(story, tmp_path):
-    """Nothing on the client's disk can notice that all of the disk is old; the threat model says so."""
-    f, snapshots, asked, _ = story
-    copy = tmp_path / "copy.ledger"
-    fresh = Client(f.params, me="c0", identity=f.keys["c0"], roster=f.roster, ledger=copy)
-    fresh.close()
-    shutil.copy(copy, f.ledger("c0"))
-    client = f.restore("c0", snapshots["after masked"])
-    body = f.body(asked["unmask"])
-    assert tell(client, f.forge(Kind.UNMASK_REQUEST, fields(body, headers=body.headers[:6]))) is None
-    assert len(client.outbox()) == 1
+def test_fault_51_a_ledger_rolled_back_alone_is_refused(story, tmp_path):
+    f, snapshots, _asked, _ = story
+    f.ledger("c0").unlink()
+    for recreate in (False, True):
+        if recreate:  # truncated to nothing, it would pass for a new one
+            f.ledger("c0").write_bytes(b"")
+        for step in ("after shares", "after masked", "after unmask"):
+            with pytest.raises(InputError, match="not the one that belongs"):
+                f.restore("c0", snapshots[step])
+    with pytest.raises(InputError, match="kept a ledger"):
+        f.restore("c0", snapshots["after masked"], ledger=None)
+
+
+def test_fault_51_an_older_copy_of_the_ledger_is_refused(tmp_path):
+    f = Federation(3, ledgers=tmp_path)
+    f.round(1)
+    client = f.clients["c0"]
+    early = client.snapshot()
+    client.close()
+    old = f.ledger("c0").read_bytes()
+    f.clients["c0"] = f.restore("c0", early)
+    f.round(2)
+    late = f.clients["c0"].snapshot()
+    f.clients["c0"].close()
+    f.ledger("c0").write_bytes(old)
+    with pytest.raises(InputError, match="rolled back"):
+        f.restore("c0", late)
+    f.restore("c0", early)  # both rolled back together: nothing on that disk can notice
+
+
+def test_both_rolled_back_together_is_the_documented_loss(tmp_path):
+    f = Federation(7, corrupt=1, threshold=5, min_clients=5, ledgers=tmp_path)
+    f.server.open_round(1)
+    f.until("unmask")
+    request = f.requests()["c0"][0]
+    body, snapshot = f.body(request), f.clients["c0"].snapshot()
+    f.clients["c0"].close()
+    ledger = f.ledger("c0").read_bytes()
+    sent = []
+    for frame in (request, f.forge(Kind.UNMASK_REQUEST, fields(body, headers=body.headers[:6]))):
+        f.ledger("c0").write_bytes(ledger)
+        client = f.restore("c0", snapshot)
+        client.receive(frame)
+        sent += client.outbox()
+        client.close()
+    assert len(set(sent)) == 2
+
+
+def test_a_snapshot_of_a_weaker_session_is_refused_where_params_are_given(tmp_path):
+    """Somebody who can swap snapshots must not be able to choose what the client accepts."""
+    weak = Federation(
+        7, params=make_params(7, threat="semi-honest", corrupt=1, threshold=2, min_clients=3), ledgers=tmp_path
+    )
+    weak.round(1)
+    snapshot = weak.clients["c0"].snapshot()
+    weak.clients["c0"].close()
+    strong = make_params(7, corrupt=1, threshold=5, min_clients=5)
+    with pytest.raises(InputError, match="other Params"):
+        weak.restore("c0", snapshot, params=strong)
+    with pytest.raises(InputError, match="another session"):
+        weak.restore("c0", snapshot, session=bytes(16))
+    again = weak.restore("c0", snapshot, session=weak.server.session)
+    assert (again.params, again.session) == (weak.params, weak.server.session)
+
+
+def test_a_round_that_is_over_is_over_for_an_older_state(story):
+    """A restored state in the middle of round 1 when the ledger has frames of round 2: nothing of round 1 leaves."""
+    f, snapshots, asked, _watch = story
+    f.clients["c0"] = f.restore("c0", snapshots["after unmask"])
+    f.round(2)
+    for step in STEPS[2:]:
+        client = f.restore("c0", snapshots[step])
+        for phase in ("masked", "unmask"):
+            assert isinstance(tell(client, asked[phase]), PeerError)
+            assert client.outbox() == []
+        assert client.awaiting is None
+        state = client._core._state
+        assert state.batch.seeds == [None, None]
+        client.close()
+
+
+def test_fault_27_who_submitted_is_no_outsider_after_a_rollback(story):
+    """Shown a list without itself, a client that submitted must not answer as if it had not been asked."""
+    f, snapshots, asked, _watch = story
+    for step in ("after shares", "asked for an update", "after masked"):
+        client = f.restore("c0", snapshots[step])
+        body = f.body(asked["unmask"])
+        others = fields(body, participants=body.participants[1:], headers=body.headers[1:])
+        assert isinstance(tell(client, f.forge(Kind.UNMASK_REQUEST, others)), PeerError)
+        assert client.outbox() == []
+        client.close()
+
+
+def test_an_update_does_not_follow_an_answer(tmp_path):
+    """Two live copies: one answers as not asked, the other was asked and must not send any more."""
+    f = Federation(7, corrupt=1, threshold=5, min_clients=5, max_participants=6, rounds_per_setup=2, ledgers=tmp_path)
+    f.round(1, participants=f.ids[:6])
+    one, two = (f.restore("c6", f.clients["c6"].snapshot()) for _ in range(2))
+    f.clients["c6"] = one
+    f.server.open_round(2, participants=f.ids[:6])
+    inbox = f.requests()
+    body = f.body(inbox["c0"][0])
+    two.receive(f.forge(Kind.MASKED_REQUEST, fields(body, participants=[1, 2, 3, 4, 5, 6])))
+    f.bring(f.hand(inbox))
+    f.server.close_phase()
+    f.phase()
+    for act in (two.submit, two.stream):
+        with pytest.raises(AbortError, match="answered"):
+            list(act(f.updates["c6"]) or ())
+    assert two.outbox() == []
+    f.check(f.ids[:6], 2)
+
+
+def test_a_recorded_answer_is_adopted_when_the_request_comes_again(story, monkeypatch):
+    """The ledger has the answer, but the process was interrupted before it knew: the same request gets it."""
+    f, snapshots, _, _ = story
+    client = f.clients["c0"] = f.restore("c0", snapshots["after unmask"])
+    f.server.open_round(2)
+    f.phase()
+    inbox = f.requests()
+    record = type(client._ledger).record
+
+    def interrupted(self, *args):
+        record(self, *args)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(client._ledger), "record", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            client.receive(inbox["c0"][0])
+    assert client.outbox() == []
+    f.bring(f.hand(inbox))
+    f.server.close_phase()
+    f.check(f.ids, 2)
+    assert "c0" in f.server.result(2).receipt.signatures

@@ -63,7 +63,9 @@ class Federation:
 
     def restore(self, name: str, snapshot: bytes, **changes: Any) -> Client:
         """The client of a snapshot, old or new, as a new process would find it."""
-        settings: dict[str, Any] = {"identity": self.keys[name], "roster": self.roster, "ledger": self.ledger(name)}
+        settings: dict[str, Any] = {
+            "identity": self.keys[name], "roster": self.roster, "ledger": self.ledger(name), "params": self.params,
+        }  # fmt: skip
         return Client.restore(snapshot, **{**settings, **changes})
 
     def restart(self, *names: str) -> None:

@@ -241,7 +241,7 @@ def test_ledgers_that_cannot_be_read_are_mistakes(fed: Federation, receipt: Rece
         (broken("PRAGMA application_id = 1"), "not a ledger of this version"),
         (broken("DROP TABLE frames"), "no such table"),
         (broken("DELETE FROM owner"), "no one owner"),
-        (broken("INSERT INTO owner VALUES ('c9', x'00')"), "no one owner"),
+        (broken("INSERT INTO owner VALUES ('c9', x'00', x'00', 0)"), "no one owner"),
         (broken("UPDATE owner SET me = 7, verify_key = 'x'"), "no one owner"),
         (broken("UPDATE owner SET me = 'a b'"), "white space"),
         (broken(frame, b""), "not a secagg frame"),

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import secagg
-from secagg import FixedPoint, Integer, Layout, Params, costs, plan, simulate
+from secagg import FixedPoint, Integer, Layout, Params, bounds, costs, plan, planner, simulate
 from secagg.errors import ParameterError
 from secagg.protocols.pairwise import dealing
 from secagg.protocols.pairwise.messages import SEALED_OVERHEAD
@@ -150,15 +150,20 @@ def test_what_is_planned_survives_what_was_asked(n, dropout, corrupt, sample, th
         return
     away, lost = np.ceil(round(dropout * n, 9)), np.ceil(round(dropout * params.max_participants, 9))
     assert params.min_clients <= params.max_participants - lost
+    assert params.min_cohort <= n - away
     if params.full:
         assert params.threshold <= n - away
+    else:
+        assert bounds.sparse_correctness_log2(n, params.neighbours, params.threshold, int(away)) <= -20
     if threat == "malicious":
         assert params.opened_honest >= params.min_honest
     assert Params.from_bytes(params.to_bytes()) == params
     assert str(params.explain())
 
 
-@pytest.mark.parametrize(("n", "threat"), [(3, "malicious"), (5, "malicious"), (12, "malicious"), (40, "semi-honest")])
+@pytest.mark.parametrize(
+    ("n", "threat"), [(3, "malicious"), (5, "malicious"), (7, "malicious"), (12, "malicious"), (40, "semi-honest")]
+)
 def test_a_planned_round_survives_its_dropouts(n, threat):
     params = plan(n, 4, threat=threat, encoding=Integer(0, 100))
     ids = [f"c{i}" for i in range(n)]
@@ -258,3 +263,157 @@ def test_the_stated_errors_hold(bits):
     off = simulate(updates, params, seed=3).mean - np.mean(list(updates.values()), axis=0)
     assert np.abs(off).max() <= stated["worst_error"]
     assert np.sqrt(np.mean(off**2)) == pytest.approx(stated["rms_error_most"], rel=0.05)
+
+
+@pytest.mark.parametrize("sample", [None, 0.3])
+def test_the_dropouts_stated_are_those_of_the_bound(sample):
+    params = plan(1000, 10, threat="semi-honest", dropout=0.1, corrupt=0.05, sample=sample)
+    told = params.explain().to_dict()
+    most, n, k, t = told["dropouts_in_cohort"], 1000, params.neighbours, params.threshold
+    assert most >= 100
+    assert bounds.sparse_correctness_log2(n, k, t, most) <= -20 < bounds.sparse_correctness_log2(n, k, t, most + 1)
+    assert told["correctness_log2"] == bounds.sparse_correctness_log2(n, k, t, most)
+    assert f"{most} of 1000 clients missing at its end" in " ".join(str(params.explain()).split())
+
+
+def test_a_small_round_of_a_large_cohort_claims_no_more_than_holds():
+    """The smallest cohort says what a setup may end with, not what a round survives."""
+    params = Params(
+        clients=1000, length=10, threat="semi-honest", max_participants=300, min_clients=270, corrupt=10, neighbours=60,
+        threshold=30,
+    )  # fmt: skip
+    assert params.min_cohort == 270
+    told = params.explain().to_dict()
+    assert told["dropouts_in_cohort"] < 200
+    assert told["correctness_log2"] <= -20
+
+
+def test_an_explanation_does_not_change():
+    told = plan(12, 10).explain()
+    told.to_dict()["segments"][0]["w"] = 99
+    assert told.data["segments"][0]["w"] == 20
+    with pytest.raises(TypeError):
+        told.data["threshold"] = 1
+    with pytest.raises(TypeError):
+        told.data["segments"][0]["w"] = 1
+    assert hash(told) == hash(plan(12, 10).explain())
+    assert told == plan(12, 10).explain()
+
+
+def test_certainty_on_a_sparse_graph_is_strict_json():
+    params = Params(
+        clients=10, length=10, threat="semi-honest", neighbours=6, threshold=3, min_clients=8, min_cohort=9, corrupt=2
+    )
+    assert params.sparse_risk[0] == -np.inf
+    data = params.explain().to_dict()
+    assert json.loads(json.dumps(data, allow_nan=False))["security_log2"] is None
+    assert "probability 0 at most" in " ".join(str(params.explain()).split())
+
+
+# -- what is fixed, and what is asked -----------------------------------------------------------------------------------
+
+SPARSE = {"clients": 1000, "threat": "semi-honest", "dropout": 0.05, "corrupt": 0.05}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"dropout": 3, "threshold": 12}, "threshold=12 survives losing 0 of 12 clients, not 3"),
+        ({"dropout": 3, "min_clients": 12}, "min_clients=12 survives losing 0 of 12 participants, not 3"),
+        ({"dropout": 3, "min_cohort": 12}, "min_cohort=12 refuses a setup that lost 3 of 12"),
+        ({"sample": 0.5, "max_participants": 8}, "asks for 6 participants, max_participants=8"),
+        ({"error": 1e-6, "segments": {"model": FixedPoint(bits=4)}}, "for 'model' is off by"),
+        ({"clip": 2.0, "encoding": FixedPoint(clip=1.0)}, "clip=2.0"),
+        ({"clip": 2.0, "encoding": Integer(0, 7)}, "clip=2.0"),
+        ({"neighbours": 4}, "needs the full graph"),
+        ({**SPARSE, "min_clients": 999}, "not 50 as asked"),
+        ({**SPARSE, "min_cohort": 999}, "refuses a setup"),
+        ({**SPARSE, "threshold": 16}, "threshold=16: no number of neighbours"),
+        ({**SPARSE, "threshold": 0}, "threshold must be an integer from 1"),
+        ({**SPARSE, "neighbours": 41}, "even"),
+        ({**SPARSE, "neighbours": 28, "threshold": 28}, "threshold=28 does not"),
+        ({**SPARSE, "clients": 40, "dropout": 39}, "leaves fewer than 2"),
+    ],
+)
+def test_contradictions_are_refused(arguments, words):
+    with pytest.raises(ParameterError, match=words):
+        plan(**{"clients": 12, "length": 10, **arguments})
+
+
+@pytest.mark.parametrize("threat", ["malicious", "semi-honest"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"threshold": "a"}, {"min_clients": "a"}, {"min_honest": "a"}, {"min_cohort": 30.5}, {"neighbours": "4"},
+        {"neighbours": True}, {"max_participants": "a"}, {"rounds_per_setup": 2.5}, {"frame_bytes": "a"}, {"error": "a"},
+        {"error": True}, {"error": 0}, {"error": -1.0}, {"error": float("nan")}, {"error": float("inf")}, {"clip": "a"},
+        {"clients": 1 << 21}, {"clients": 1 << 40, "corrupt": 0.45, "dropout": 0.5}, {"threshold": 41}, {"min_cohort": 41},
+        {"protocol": "ckks"}, {"threat": "none"}, {"clients": True}, {"corrupt": "a"}, {"sample": "a"},
+    ],
+)  # fmt: skip
+def test_what_is_no_parameter_is_a_parameter_error(arguments, threat):
+    with pytest.raises(ParameterError):
+        plan(**{"clients": 40, "length": 10, "threat": threat, **arguments})
+
+
+def test_none_leaves_a_field_to_the_plan():
+    nothing = dict.fromkeys(
+        ("protocol", "threshold", "min_clients", "min_honest", "max_participants", "min_cohort", "neighbours",
+         "rounds_per_setup", "encoding", "segments", "metrics", "frame_bytes")
+    )  # fmt: skip
+    for threat in ("malicious", "semi-honest"):
+        params = plan(100, 10, threat=threat, **nothing)
+        assert params == plan(100, 10, threat=threat)
+        assert params.hash == plan(100, 10, threat=threat, sample=1.0, protocol="pairwise").hash
+
+
+@pytest.mark.parametrize("t", [17, 18, 20, 60, 200])
+def test_a_fixed_threshold_gets_the_least_degree_that_serves_it(t):
+    params = plan(length=10, **SPARSE, threshold=t)
+    assert (params.threshold, params.full) == (t, False)
+    assert max(params.sparse_risk[1], bounds.sparse_correctness_log2(1000, params.neighbours, t, 50)) <= -20
+    for k in range(2 * (t // 2), params.neighbours, 2):
+        with pytest.raises(ParameterError):
+            plan(length=10, **SPARSE, threshold=t, neighbours=k)
+
+
+def test_a_fixed_threshold_that_no_sparse_graph_serves_gets_the_full_one():
+    assert plan(40, 10, threat="semi-honest", dropout=4, corrupt=1, threshold=36).full
+
+
+def test_fixed_neighbours_may_reach_the_smallest_cohort():
+    params = plan(40, 10, threat="semi-honest", dropout=4, corrupt=1, neighbours=38)
+    assert (params.neighbours, params.min_cohort) == (38, 36)
+
+
+def test_a_count_of_a_sample_leaves_two_and_a_fixed_encoding_its_clip():
+    params = plan(100, 10, sample=10, dropout=20, corrupt=0, threat="semi-honest")
+    assert (params.min_clients, params.min_cohort) == (2, 80)
+    assert plan(12, 10, encoding=FixedPoint(clip=9.0)).encoding.clip == 9.0
+    metrics = {"metrics": ("loss",), "segments": {"metrics": FixedPoint(bits=4)}}
+    assert plan(12, 10, error=1e-6, **metrics).segments == (("metrics", FixedPoint(bits=4)),)
+
+
+@pytest.mark.parametrize(("corrupt", "dropout"), [(0.3, 0.3), (0.3, 0.4), (0.2, 0.3)])
+def test_a_large_cohort_with_thousands_of_neighbours_gets_the_least(corrupt, dropout):
+    """They are not tried one by one."""
+    shares = {"threat": "semi-honest", "corrupt": corrupt, "dropout": dropout}
+    params = plan(100_000, 10, **shares)
+    assert 256 < params.neighbours < 99_999
+    with pytest.raises(ParameterError, match="no threshold"):
+        plan(100_000, 10, **shares, neighbours=params.neighbours - 2)
+
+
+def test_where_corrupt_and_missing_nearly_meet_the_graph_is_full():
+    params = plan(100_000, 10, threat="semi-honest", corrupt=0.2, dropout=0.7)
+    assert (params.full, params.threshold, params.min_cohort) == (True, 30_000, 30_000)
+
+
+def test_bisection_finds_what_a_walk_finds():
+    degrees = range(2, 5000, 2)
+    for least in (2, 254, 256, 258, 260, 514, 770, 1026, 3000, 4998):
+        assert planner._least(degrees, lambda k, least=least: k >= least) == least
+    assert planner._least(degrees, lambda _: False) is None
+    assert planner._least(range(0), lambda _: True) is None
+    for stop in range(2, 1200, 2):
+        assert planner._least(range(2, stop + 1, 2), lambda k, stop=stop: k >= stop) == stop

@@ -153,6 +153,97 @@ def test_a_closed_ledger_lets_nothing_leave(tmp_path):
     assert f.clients["c0"].outbox() == []
 
 
+@pytest.mark.parametrize("name", [":memory:", "file:x?mode=memory", "file:y"])
+def test_a_ledger_is_a_file_whatever_its_name(tmp_path, monkeypatch, key, name):
+    monkeypatch.chdir(tmp_path)
+    one = Ledger(name, me="c", identity=key)
+    one.record(SESSION, 1, "masked", made())
+    one.close()
+    assert (tmp_path / name).stat().st_size > 4096
+    assert Ledger(name, me="c", identity=key).recall(SESSION, 1, "masked") == made()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file modes and links are POSIX's")
+def test_links_are_followed_to_a_private_file_and_open_files_refused(tmp_path, key):
+    link, target = tmp_path / "link", tmp_path / "target"
+    link.symlink_to(target)
+    Ledger(link, me="c", identity=key).close()
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    target.chmod(0o622)
+    with pytest.raises(InputError, match="chmod 600"):
+        Ledger(link, me="c", identity=key)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError):
+        Ledger(tmp_path / "folder", me="c", identity=key)
+
+
+def test_fault_50_a_bit_that_flips_in_any_row_is_noticed(tmp_path, ledger, key):
+    for phase in ("shares", "masked", "unmask"):
+        ledger.record(SESSION, 3, phase, made(b"F" * 50, b"M" * 32))
+    ledger.close()
+    path = tmp_path / "c.ledger"
+    good = path.read_bytes()
+    for needle in (SESSION, b"F" * 50, b"M" * 32, b"masked"):
+        at = -1
+        while (at := good.find(needle, at + 1)) >= 0:
+            path.write_bytes(good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :])
+            try:
+                opened = Ledger(path, me="c", identity=key)
+            except InputError:
+                continue
+            # a copy of the row in an unused part of a page, or the table of floors
+            for phase in ("shares", "masked", "unmask"):
+                assert opened.recall(SESSION, 3, phase) == made(b"F" * 50, b"M" * 32)
+            opened.close()
+    path.write_bytes(good)
+    db = sqlite3.connect(path)
+    db.execute("DELETE FROM frames WHERE phase = 'masked'")
+    db.commit()
+    db.close()
+    with pytest.raises(InputError, match="rows"):
+        Ledger(path, me="c", identity=key)
+
+
+def test_an_interrupted_transaction_is_rolled_back(ledger):
+    class Stop(BaseException):
+        pass
+
+    with pytest.raises(Stop), ledger._transaction():
+        ledger._db.execute("UPDATE owner SET records = 77")
+        raise Stop
+    assert not ledger._db.in_transaction
+    assert ledger.records == 0
+    assert ledger.record(SESSION, 1, "masked", made()) == made()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_fault_55_a_forked_child_cannot_write_through_its_parents_ledger(ledger):
+    child = os.fork()
+    if child == 0:
+        try:
+            ledger.record(SESSION, 1, "masked", made())
+        except AbortError:
+            os._exit(7)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert ledger.recall(SESSION, 1, "masked") is None
+
+
+def test_rounds_beyond_what_a_file_can_hold_are_typed_errors(ledger):
+    with pytest.raises(AbortError):
+        ledger.record(SESSION, 1 << 63, "masked", made())
+    f = Federation(3, rounds_per_setup=4)
+    for bad in ((1 << 63) - 1, (1 << 63) - 3):
+        with pytest.raises(InputError, match=r"last round|round_id"):
+            f.server.open_round(bad)
+    f.server.open_round((1 << 63) - 4)
+    request = f.requests()["c0"][0]
+    body = f.body(request)
+    late = type(body)((1 << 63) - 3, *[getattr(body, name) for name in body.__struct_fields__[1:]])
+    with pytest.raises(PeerError, match="increase"):
+        f.clients["c0"].receive(f.forge(1, late))
+
+
 def test_two_ledgers_on_one_file_agree_whoever_is_first(tmp_path, ledger, key):
     stands = []
 
@@ -220,14 +311,14 @@ def test_fault_50_torn_and_changed_snapshots_are_refused(key):
 def test_a_sealed_snapshot_of_another_version_is_refused():
     f = Federation(3)
     c = f.clients["c0"]
-    for plain in (b"", b"\x90", b"\x94\xc4\x00\xa0\xc0\xc4\x00"):
+    for plain in (b"", b"\x90", b"\x95\xc4\x00\xa0\xc0\xc0\xc4\x00"):
         blob = seal_snapshot(plain, identity=f.keys["c0"], roster=f.roster, session=None)
         with pytest.raises((InputError, ParameterError)):
             f.restore("c0", blob)
     import msgspec
 
     for core in (b"\x95\xc0\xc3\x00\xc0", b"\x95\xc0\xc3\x00\xc0\xc0\xc0"):
-        plain = msgspec.msgpack.encode([c._params.to_bytes(), "c0", None, core])
+        plain = msgspec.msgpack.encode([c.params.to_bytes(), "c0", None, None, core])
         blob = seal_snapshot(plain, identity=f.keys["c0"], roster=f.roster, session=None)
         with pytest.raises(InputError, match="another version"):
             f.restore("c0", blob)

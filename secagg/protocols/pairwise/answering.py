@@ -26,14 +26,13 @@ def unmask_requested(state: ClientState, body: UnmaskRequest, payload: bytes) ->
         The server counts us as dropped out, or the answer could not be made durable; nothing leaves.
     """
     batch, setup = state.need_setup(body.setup_hash, body.round_id, "unmask")
+    setup.check_ranks(body.participants, None, "server")
     current, mark = state.round, digest("request", payload)
-    if current is not None and current.round_id == body.round_id:
-        if current.participants != body.participants:
-            raise EquivocationError("the same round with other participants", peer="server", phase="unmask")
-    elif body.round_id <= state.floor(setup.session):
-        raise PeerError("request of an earlier round", peer="server", phase="unmask")
-    else:
+    if current is None or current.round_id != body.round_id:
+        if body.round_id <= state.floor(setup.session):
+            raise PeerError("request of an earlier round", peer="server", phase="unmask")
         current = state.new_round(setup, body.round_id, body.participants)
+    current.check_same(body.participants, "unmask")
     if current.unmask_digest:
         if current.unmask_digest != mark:
             raise EquivocationError("a second, different unmask request", peer="server", phase="unmask")
@@ -56,14 +55,15 @@ def unmask_requested(state: ClientState, body: UnmaskRequest, payload: bytes) ->
     members_hash = setup.members_hash(members)
     account = unmasking.account(setup, body.round_id, members_hash, current.participants_hash, uploads, context)
     answer = _answer(state, batch, setup, current, survivors, account, checked)
-    if not state.record(setup.session, body.round_id, UNMASK, answer, mark=mark):
+    recorded = state.record(setup.session, body.round_id, UNMASK, answer, mark=mark)
+    if recorded is None:
         raise EquivocationError("another answer was given to this round before", peer="server", phase="unmask")
     accept_delivery(batch, checked)
     state.enter(batch, current)
     current.machine.fire(ClientEvent.UNMASK_REQUEST)
-    current.unmask_digest, current.answer, current.resubmit = mark, answer, False
+    current.unmask_digest, current.answer, current.resubmit = mark, recorded, False
     batch.erase_before(body.round_id + 1)
-    state.out.append(answer)
+    state.out.append(recorded)
 
 
 def _catch_up(state: ClientState, batch: ClientBatch, setup: Setup, current: ClientRound, body: UnmaskRequest) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from secagg.errors import AuthenticationError, EquivocationError, InputError, PeerError, StateError
+from secagg.errors import AuthenticationError, InputError, PeerError, StateError
 from secagg.hazmat.kdf import hkdf
 from secagg.hazmat.transcript import u64
 from secagg.protocols.memory import Forgetful, Memory
@@ -133,7 +133,8 @@ class PairwiseClient(Secret):
         batch, setup = state.need_setup(body.setup_hash, body.round_id, "masked")
         current = state.round
         if current is not None and current.round_id == body.round_id:
-            _check_same(current, body)
+            current.check_same(body.participants, "masked")
+            check_delivery(batch, setup, body.delivery, state.me, state.params.min_cohort, "masked")
             if current.machine.state is RoundState.ANSWERED:
                 raise PeerError("the round was answered already", peer="server", phase="masked")
             current.resubmit = current.machine.state is RoundState.SUBMITTED
@@ -146,7 +147,7 @@ class PairwiseClient(Secret):
         if setup.ranks[state.me] not in body.participants:
             raise PeerError("an update is asked of us but we are no participant", peer="server", phase="masked")
         current = state.new_round(setup, body.round_id, body.participants)
-        _check_same(current, body)
+        current.check_same(body.participants, "masked")
         accept_delivery(batch, checked)
         if current.machine.allows(ClientEvent.MASKED_REQUEST):
             current.machine.fire(ClientEvent.MASKED_REQUEST)
@@ -205,9 +206,8 @@ class PairwiseClient(Secret):
     def _intend(self, batch: ClientBatch, setup: Setup, current: ClientRound, mark: bytes) -> None:
         """Remember which update's chunks are about to leave, and refuse another one's."""
         self._still(batch, current)
-        if current.intent not in (b"", mark) or not self._state.record(
-            setup.session, current.round_id, INTENT, b"", mark=mark
-        ):
+        same = current.intent in (b"", mark)
+        if not same or self._state.record(setup.session, current.round_id, INTENT, b"", mark=mark) is None:
             raise InputError(ANOTHER_UPDATE)
         current.intent = mark
 
@@ -220,17 +220,9 @@ class PairwiseClient(Secret):
         self._still(batch, current)
         header = seal_envelope(Kind.MASKED_HEADER, setup.session, state.me, body, state.identity.sign)
         same = current.body in (None, body)
-        if not same or not state.record(setup.session, current.round_id, MASKED, header):
+        if not same or state.record(setup.session, current.round_id, MASKED, header) is None:
             raise InputError(ANOTHER_UPDATE)
         if current.body is None:
             current.submitted(header, body)
         current.resubmit = False
         return header
-
-
-def _check_same(current: ClientRound, body: MaskedRequest) -> None:
-    """Refuse to see a round with other participants than before, whether it is remembered by this state or the memory."""
-    if current.participants != body.participants or (
-        current.body is not None and current.body.participants_hash != current.participants_hash
-    ):
-        raise EquivocationError("the same round again with other participants", peer="server", phase="masked")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from secagg.errors import AuthenticationError, EquivocationError, PeerError, StateError
 from secagg.hazmat import prg
-from secagg.hazmat.agreement import KeyPair
+from secagg.hazmat.agreement import KeyPair, check_public_key
 from secagg.hazmat.kdf import hkdf
 from secagg.hazmat.transcript import digest
 from secagg.protocols.pairwise import dealing
@@ -33,7 +33,7 @@ def keys_requested(state: ClientState, body: KeysRequest, session: bytes, payloa
         raise EquivocationError("a second, different keys request", peer="server", phase="keys")
     _check_keys_request(state, body, session)
     channel = KeyPair.generate(state.entropy)
-    server_secret = channel.agree(body.server_key)  # refuses a small-order server key before anything is kept
+    server_secret = channel.agree(body.server_key)
     pairs = [KeyPair.generate(state.entropy) for _ in range(body.rounds)]
     seeds = [state.entropy(dealing.SEED_BYTES) for _ in pairs]
     rounding, sharing = state.entropy(SECRET_BYTES), state.entropy(SECRET_BYTES)
@@ -58,8 +58,9 @@ def _check_keys_request(state: ClientState, body: KeysRequest, session: bytes) -
         raise AuthenticationError("the server asks under other Params than ours", peer="server", phase="keys")
     if body.roster_hash != state.roster.hash():
         raise AuthenticationError("the server has another roster than ours", peer="server", phase="keys")
-    if body.first_round <= state.floor(session) or body.first_round >= 1 << 63:
+    if body.first_round <= state.floor(session) or body.first_round + body.rounds > 1 << 63:
         raise PeerError("round id does not increase", peer="server", phase="keys")
+    check_public_key(body.server_key)  # before anything is drawn
     if any(state.memory.recall(session, body.first_round, phase) for phase in (SHARES, INTENT, MASKED, UNMASK)):
         # A copy or an earlier state of this client took part: keys drawn now could never be used.
         raise PeerError("this client took part in that round already", peer="server", phase="keys")
@@ -85,7 +86,7 @@ def shares_requested(state: ClientState, body: SharesRequest, payload: bytes) ->
     if me is None or body.advertisements[me] != batch.advertisement:
         raise AuthenticationError("our own keys were left out or substituted", peer="server", phase="shares")
     pairwise, frame, own = _deal(state, batch, setup, me)
-    if not state.record(setup.session, setup.first_round, SHARES, frame):
+    if state.record(setup.session, setup.first_round, SHARES, frame) is None:
         raise EquivocationError("other shares of this setup were dealt before", peer="server", phase="shares")
     batch.pairwise, batch.setup, batch.own, batch.dealt, batch.shares_digest = pairwise, setup, own, frame, mark
     batch.machine.fire(ClientEvent.SHARES_REQUEST)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from secagg.errors import AuthenticationError, DecodeError, PeerError
+from secagg.errors import AuthenticationError, DecodeError, EquivocationError, PeerError
 from secagg.hazmat.agreement import KeyPair
 from secagg.hazmat.transcript import digest
 from secagg.protocols.machine import Machine
@@ -90,6 +90,12 @@ class ClientRound(Secret):
     unmask_digest: bytes = b""
     answer: bytes = b""
 
+    def check_same(self, participants: list[int], phase: str) -> None:
+        """Refuse to see the round with other participants than before, whether this state remembers it or the memory does."""
+        submitted = self.participants_hash if self.body is None else self.body.participants_hash
+        if self.participants != participants or submitted != self.participants_hash:
+            raise EquivocationError("the same round again with other participants", peer="server", phase=phase)
+
     def submitted(self, header: bytes, body: MaskedHeader) -> None:
         """Keep the header that left."""
         if self.machine.state is RoundState.IDLE:  # its request came to an older copy of this state
@@ -162,6 +168,8 @@ class ClientState(Secret):
             current.submitted(header.frame, read_header(header.frame))
             current.resubmit = asked  # recorded, but nobody knows whether it was sent
         answer = self.memory.recall(self.session, current.round_id, UNMASK)
+        if answer is not None and not answer.frame:
+            raise PeerError("the round is over", peer="server")
         if answer is not None and current.machine.allows(ClientEvent.UNMASK_REQUEST):
             current.machine.fire(ClientEvent.UNMASK_REQUEST)
             current.unmask_digest, current.answer, current.resubmit = answer.mark, answer.frame, False
@@ -172,11 +180,17 @@ class ClientState(Secret):
         self.own_floor = current.round_id
         self.round = current
 
-    def record(self, session: bytes, round_id: int, phase: str, frame: bytes, *, mark: bytes = b"") -> bool:
-        """Make a frame durable before it leaves; whether it is the one that stands. See `Memory.record`."""
+    def record(self, session: bytes, round_id: int, phase: str, frame: bytes, *, mark: bytes = b"") -> bytes | None:
+        """Make a frame durable before it leaves; return the one that answers `mark` and may leave, or None if another stands.
+
+        See `Memory.record`. It is another one than `frame` only where an answer was recorded and then lost with the process.
+        """
         kept = b"" if phase == SHARES else frame  # a dealing is large, and made again from the same state byte for byte
         made = Record(mark, digest("record", frame), kept)
-        return self.memory.record(session, round_id, phase, made) == made
+        stands = self.memory.record(session, round_id, phase, made)
+        if stands == made:
+            return frame
+        return stands.frame if phase == UNMASK and stands.mark == mark and stands.frame else None
 
 
 def read_header(frame: bytes) -> MaskedHeader:

@@ -8,15 +8,16 @@ from secagg.errors import DecodeError, InputError
 from secagg.hazmat.agreement import KeyPair
 from secagg.protocols.machine import Machine
 from secagg.protocols.pairwise import dealing, graph
-from secagg.protocols.pairwise.client_state import ClientBatch, ClientRound, ClientState, read_header
+from secagg.protocols.pairwise.client_state import UNMASK, ClientBatch, ClientRound, ClientState, read_header
 from secagg.protocols.pairwise.messages import Advertisement, KeysRequest, participants_digest
 from secagg.protocols.pairwise.setup import Setup
 from secagg.protocols.pairwise.transitions import CLIENT_ROUND, CLIENT_SETUP, RoundState, SetupState
+from secagg.protocols.secret import SecretStruct
 
 __all__ = ["freeze", "thaw"]
 
 
-class _Frozen(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class _Frozen(SecretStruct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Base: an array of exactly its fields."""
 
 
@@ -132,11 +133,13 @@ def thaw(state: ClientState, data: bytes) -> None:
         raise DecodeError("not a snapshot of this version") from None
     state.session, state.provisional, state.own_floor = frozen.session, frozen.provisional, frozen.floor
     state.batch = batch
-    if batch is not None and frozen.session:
-        batch.erase_before(state.memory.floor(frozen.session) + 1)
-    if frozen.round is None or batch is None or batch.setup is None:
-        return
+    floor = state.memory.floor(frozen.session) if frozen.session else -1
+    if batch is not None and batch.setup is not None and frozen.session:  # before, all secrets are needed to deal again
+        answered = state.memory.recall(frozen.session, floor + 1, UNMASK) is not None
+        batch.erase_before(floor + 1 + answered)
     kept = frozen.round
+    if kept is None or batch is None or batch.setup is None or kept.round_id <= floor:
+        return
     view = participants_digest(batch.setup.setup_hash, kept.round_id, batch.setup.names(kept.participants))
     body = read_header(kept.header) if kept.header else None
     state.round = ClientRound(

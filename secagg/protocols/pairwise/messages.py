@@ -12,6 +12,7 @@ from enum import IntEnum
 import msgspec
 
 from secagg.hazmat.transcript import digest, u64
+from secagg.protocols.secret import SecretStruct
 
 __all__ = [
     "HASH_BYTES",
@@ -150,7 +151,7 @@ class Unmask(_Body, frozen=True):
     complaints: list[int]
 
 
-class Answer(_Body, frozen=True):
+class Answer(SecretStruct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """One share per neighbour, survivors' seed shares and dropouts' key shares, each with its salt and hash path."""
 
     seed_shares: bytes

@@ -71,6 +71,7 @@ class Opener(Secret):
     commitments: Mapping[int, bytes]
     answers: Mapping[int, unmasking.Opened]
     blamed: dict[str, str] = field(default_factory=dict)
+    liars: set[int] = field(default_factory=set)
 
     @property
     def _leaf(self) -> int:
@@ -108,19 +109,31 @@ class Opener(Secret):
         leaf: int,
         fits: Callable[[int, bytes], bool],
     ) -> list[bytes]:
-        groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
         for target, held in shares.items():
             if len(held) < needed:
                 raise ThresholdError(f"shares of {self.setup.ids[target]!r}", needed, len(held))
-            groups[tuple(sorted(held)[:needed])].append(target)
         found: dict[int, bytes] = {}
-        for holders, targets in groups.items():
-            for target, secret in zip(targets, combine(holders, [shares[t] for t in targets], size), strict=True):
-                if secret is not None and fits(target, secret):
-                    found[target] = secret
-                else:
-                    found[target] = self._rebuild_against_liars(target, shares[target], size, needed, leaf, fits)
+        while len(found) < len(shares):
+            known = len(self.liars)
+            for holders, targets in self._groups(shares, found, needed).items():
+                for target, secret in zip(targets, combine(holders, [shares[t] for t in targets], size), strict=True):
+                    if secret is not None and fits(target, secret):
+                        found[target] = secret
+                    elif len(self.liars) == known:
+                        found[target] = self._rebuild_against_liars(target, shares[target], size, needed, leaf, fits)
+                    # else: tried again without the liar that this pass has found, all such targets in one combination
         return [found[target] for target in shares]
+
+    def _groups(
+        self, shares: dict[int, dict[int, bytes]], found: dict[int, bytes], needed: int
+    ) -> dict[tuple[int, ...], list[int]]:
+        """Return the targets that are not found yet by the holders whose shares are tried: no known liars, if enough others."""
+        groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
+        for target, held in shares.items():
+            if target not in found:
+                trusted = [holder for holder in sorted(held) if holder not in self.liars]
+                groups[tuple((trusted if len(trusted) >= needed else sorted(held))[:needed])].append(target)
+        return groups
 
     def _rebuild_against_liars(
         self,
@@ -140,6 +153,7 @@ class Opener(Secret):
                 honest[holder] = share
             else:
                 self.blamed[self.setup.ids[holder]] = f"sent a wrong share of {dealer!r}"
+                self.liars.add(holder)
         if len(honest) < needed:
             raise ThresholdError(
                 f"right shares of {dealer!r} (wrong ones from {sorted(self.blamed)})", needed, len(honest)

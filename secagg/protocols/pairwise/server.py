@@ -141,6 +141,8 @@ class PairwiseServer(Secret):
             useless = self._state.unopenable(batch.members)
             members = {batch.setup.ids[rank] for rank in batch.members if rank not in useless}
             fresh = len(members.intersection(wanted)) < self._params.min_clients
+        if fresh and round_id + self._params.rounds_per_setup > 1 << 63:
+            raise InputError("the setup's last round would be beyond 2**63 - 1")
         self._machine.local(ServerEvent.OPEN_SETUP)
         self._floor, self._wanted, self._cohort = round_id, wanted, crew
         self._state.round = Round(round_id)
