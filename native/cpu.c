@@ -11,7 +11,7 @@ static uint64_t read_xcr0(void)
     return ((uint64_t)hi << 32) | lo;
 }
 
-uint32_t sa_cpu_features(void)
+static uint32_t detect(void)
 {
     unsigned a, b, c, d;
     uint32_t found = 0;
@@ -40,20 +40,33 @@ uint32_t sa_cpu_features(void)
 
 #define SA_HWCAP_AES (1ul << 3) /* asm/hwcap.h */
 
-uint32_t sa_cpu_features(void)
+static uint32_t detect(void)
 {
     return (getauxval(AT_HWCAP) & SA_HWCAP_AES) != 0 ? SA_CPU_AES : 0;
 }
 
 #elif defined(SA_AARCH64) && defined(__APPLE__)
-uint32_t sa_cpu_features(void)
+static uint32_t detect(void)
 {
     return SA_CPU_AES; /* every 64-bit Apple processor has it */
 }
 
 #else
-uint32_t sa_cpu_features(void)
+static uint32_t detect(void)
 {
     return 0;
 }
 #endif
+
+/* Asked once: in a virtual machine each CPUID leaves it, and costs tens of microseconds. */
+uint32_t sa_cpu_features(void)
+{
+    static uint32_t known;
+    const uint32_t asked = 1u << 31;
+    uint32_t found = __atomic_load_n(&known, __ATOMIC_RELAXED);
+    if (found == 0) {
+        found = detect() | asked;
+        __atomic_store_n(&known, found, __ATOMIC_RELAXED);
+    }
+    return found & ~asked;
+}
