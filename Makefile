@@ -27,9 +27,12 @@ PYTEST := $(INSTALLED) $(BIN)/python -m pytest
 COVER := $(INSTALLED) $(BIN)/python -m coverage run
 # The bodies of the compiled fallback, as plain Python so that coverage sees them: a small run, for they are slow.
 WITHOUT_JIT := SECAGG_FORCE_ISA=fallback NUMBA_DISABLE_JIT=1
+# For each instruction set: its own cases of the kernel tests, and all tests of those who call the kernels.
+KERNEL_TESTS := tests/native $(sort $(wildcard tests/unit/test_kernel*.py tests/unit/test_mask_kernel*.py))
+KERNEL_USERS := tests/conformance $(sort $(wildcard tests/unit/test_hazmat_*.py tests/unit/test_encoding_*.py))
 WITHOUT_JIT_TESTS := $(sort $(wildcard tests/unit/test_kernels*.py tests/unit/test_hazmat_*.py))
 
-.PHONY: help install demo test test-all lint format docs bench clean FORCE
+.PHONY: help install demo test test-all cross lint format docs bench clean FORCE
 
 help:  ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,13 +48,22 @@ test: $(STAMP)  ## Run the tests against the installed wheel, with coverage
 	$(if $(WITHOUT_JIT_TESTS),$(WITHOUT_JIT) $(COVER) --append -m pytest -m "not slow" -q $(WITHOUT_JIT_TESTS))
 	$(BIN)/python -P -m coverage report
 
-test-all: $(STAMP)  ## Run everything, slow tests included, also on the portable C code and on the fallback
+test-all: $(STAMP)  ## Run everything, slow tests included, also on every instruction set and on the fallback
 	rm -f .coverage
 	$(COVER) -m pytest
 	$(WITHOUT_JIT) $(COVER) --append -m pytest -m "not slow" -q $(WITHOUT_JIT_TESTS)
 	$(BIN)/python -P -m coverage report
+	for isa in $$($(BIN)/python -P -c 'import secagg; print(*secagg.build_info()["available"])'); do \
+		echo "== $$isa"; export SECAGG_FORCE_ISA=$$isa; \
+		$(PYTEST) -q -m "not slow" -k $$isa $(KERNEL_TESTS); $(PYTEST) -q -m "not slow" $(KERNEL_USERS); done
 	SECAGG_FORCE_ISA=portable $(PYTEST) -q -m "not slow"
 	SECAGG_FORCE_ISA=fallback $(PYTEST) -q -m "not slow"
+
+cross: $(STAMP)  ## Run the C tests as AArch64 and on older x86 under emulation; as root, first install what is missing
+	@if ! { command -v aarch64-linux-gnu-gcc && command -v qemu-aarch64; } >/dev/null && [ "$$(id -u)" = 0 ]; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+			gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user; fi
+	$(PYTEST) tests/native/test_cross.py
 
 lint: $(STAMP)  ## Check style, types and the import layers
 	$(BIN)/ruff check .

@@ -19,7 +19,7 @@ def _relative(pattern: str) -> list[str]:
     return sorted(path.relative_to(HERE).as_posix() for path in NATIVE.glob(pattern))
 
 
-SOURCES = ["native/dispatch.c", *(p for p in _relative("kernels/*.c") if not p.endswith(".inc.c"))]
+SOURCES = [*_relative("*.c"), *(p for p in _relative("kernels/*.c") if not p.endswith(".inc.c"))]
 HEADERS = [*_relative("**/*.h"), *_relative("**/*.inc.c")]
 
 # No -march and no per-file flags: each function names its own target, and dispatch picks at run time. The

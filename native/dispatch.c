@@ -1,67 +1,58 @@
-/* Which implementation runs: found once by CPUID and XGETBV, or chosen by name. */
+/* Which implementation runs: the best one that this processor has the features for, or the one chosen by name. */
 #include "dispatch.h"
 
 #include <string.h>
 
-#ifdef SA_X86_64
-#include <cpuid.h>
-#endif
-
-#define SA_MASKS(isa) {sa_mask_apply_u16_##isa, sa_mask_apply_u32_##isa, sa_mask_apply_u64_##isa}
+#define SA_AES(isa)                                \
+    sa_key_expand_##isa, sa_aes_rounds_##isa,      \
+    {                                              \
+        sa_mask_apply_u16_##isa, sa_mask_apply_u32_##isa, sa_mask_apply_u64_##isa \
+    }
 #define SA_ENCODES(isa)                                                                                    \
     {                                                                                                      \
         {sa_fixed_encode_f32_u16_##isa, sa_fixed_encode_f32_u32_##isa, sa_fixed_encode_f32_u64_##isa},     \
         {sa_fixed_encode_f64_u16_##isa, sa_fixed_encode_f64_u32_##isa, sa_fixed_encode_f64_u64_##isa},     \
+    },                                                                                                     \
+        sa_fixed_decode_u64_##isa
+
+#define SA_PACKS(isa16, isa32, isa64)                                                                      \
+    {sa_pack_run_u16_##isa16, sa_pack_run_u32_##isa32, sa_pack_run_u64_##isa64},                           \
+        {sa_unpack_run_u16_##isa16, sa_unpack_run_u32_##isa32, sa_unpack_run_u64_##isa64},                 \
+    {                                                                                                      \
+        sa_unpack_add_run_u16_##isa16, sa_unpack_add_run_u32_##isa32, sa_unpack_add_run_u64_##isa64        \
     }
+#define SA_PACKS_AVX512 SA_PACKS(avx512, avx512, avx512)
+#define SA_PACKS_AVX2 SA_PACKS(avx2, avx2, portable)
+#define SA_PACKS_PORTABLE SA_PACKS(portable, portable, portable)
+
+#define SA_CPU_VAES512 (SA_CPU_AES | SA_CPU_SSE41 | SA_CPU_AVX2 | SA_CPU_VAES | SA_CPU_AVX512 | SA_CPU_VBMI2)
+#define SA_CPU_VAES256 (SA_CPU_AES | SA_CPU_SSE41 | SA_CPU_AVX2 | SA_CPU_VAES)
 
 /* Best first. */
 static const struct sa_impl impls[] = {
-#ifdef SA_X86_64
-    {"vaes512", SA_CPU_AES | SA_CPU_SSE41 | SA_CPU_VAES | SA_CPU_AVX512, 176, 512, sa_key_expand_vaes512,
-     SA_MASKS(vaes512), SA_ENCODES(avx512)},
-    {"aesni", SA_CPU_AES | SA_CPU_SSE41, 176, 128, sa_key_expand_aesni, SA_MASKS(aesni), SA_ENCODES(portable)},
+#if defined(SA_X86_64)
+    {"vaes512", SA_CPU_VAES512, 176, 512, SA_AES(vaes512), SA_ENCODES(avx512), SA_PACKS_AVX512,
+     sa_split_run_u64_avx512},
+    {"vaes256", SA_CPU_VAES256, 176, 256, SA_AES(vaes256), SA_ENCODES(avx2), SA_PACKS_AVX2,
+     sa_split_run_u64_avx2},
+    {"avx2", SA_CPU_AES | SA_CPU_SSE41 | SA_CPU_AVX2, 176, 128, SA_AES(avx2), SA_ENCODES(avx2), SA_PACKS_AVX2,
+     sa_split_run_u64_avx2},
+    {"aesni", SA_CPU_AES | SA_CPU_SSE41, 176, 128, SA_AES(aesni), SA_ENCODES(portable), SA_PACKS_PORTABLE,
+     sa_split_run_u64_portable},
+#elif defined(SA_AARCH64)
+    {"neon", SA_CPU_AES, 176, 128, SA_AES(neon), SA_ENCODES(neon), SA_PACKS_PORTABLE,
+     sa_split_run_u64_portable},
 #endif
-    {"portable", 0, 704, 128, sa_key_expand_portable, SA_MASKS(portable), SA_ENCODES(portable)},
+    {"portable", 0, 704, 128, SA_AES(portable), SA_ENCODES(portable), SA_PACKS_PORTABLE,
+     sa_split_run_u64_portable},
 };
 #define SA_IMPLS (sizeof impls / sizeof impls[0])
 
 static const struct sa_impl *selected;
 
-#ifdef SA_X86_64
-static uint64_t read_xcr0(void)
-{
-    uint32_t lo, hi;
-    __asm__ __volatile__(".byte 0x0f, 0x01, 0xd0" : "=a"(lo), "=d"(hi) : "c"(0)); /* xgetbv */
-    return ((uint64_t)hi << 32) | lo;
-}
-
-static uint32_t cpu_features(void)
-{
-    unsigned a, b, c, d;
-    uint32_t found = 0;
-    if (!__get_cpuid(1, &a, &b, &c, &d))
-        return 0;
-    found |= (c >> 25 & 1) ? SA_CPU_AES : 0;
-    found |= (c >> 19 & 1) ? SA_CPU_SSE41 : 0;
-    const int osxsave = c >> 27 & 1;
-    /* XMM, YMM, opmask and both halves of ZMM must be saved by the OS. */
-    if (!osxsave || (read_xcr0() & 0xe6) != 0xe6 || !__get_cpuid_count(7, 0, &a, &b, &c, &d))
-        return found;
-    const uint32_t f_dq_bw_vl = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;
-    found |= (b & f_dq_bw_vl) == f_dq_bw_vl ? SA_CPU_AVX512 : 0;
-    found |= (c >> 9 & 1) ? SA_CPU_VAES : 0;
-    return found;
-}
-#else
-static uint32_t cpu_features(void)
-{
-    return 0;
-}
-#endif
-
 static int runs_here(const struct sa_impl *impl)
 {
-    return (impl->requires & ~cpu_features()) == 0;
+    return (impl->requires & ~sa_cpu_features()) == 0;
 }
 
 const struct sa_impl *sa_impl(void)
@@ -92,6 +83,16 @@ int sa_select(const char *name)
             return SA_OK;
         }
     return SA_ERR_UNKNOWN;
+}
+
+/* CT: secret=none; public=all. For benchmarks: no keystream comes out. */
+int sa_aes_rounds(uint8_t *state, size_t state_bytes, size_t nbytes)
+{
+    const struct sa_impl *impl = sa_impl();
+    if (state_bytes < impl->chunk_bytes)
+        return SA_ERR_ARGUMENT;
+    impl->rounds(state, nbytes / impl->chunk_bytes);
+    return SA_OK;
 }
 
 const char *sa_compiler(void)

@@ -18,6 +18,10 @@ const char *sa_selected(void);
 int sa_select(const char *name);
 const char *sa_compiler(void);
 
+/* For benchmarks: the AES rounds that `nbytes` of keystream take, in registers, on the implementation in use; the bound
+ * for any keystream of that width. state: at least 512 bytes, any content; it is changed. */
+int sa_aes_rounds(uint8_t *state, size_t state_bytes, size_t nbytes);
+
 /* acc[i] = (acc[i] + sum_k signs[k] * KS_k[start + i]) mod 2^w. keys: nkeys * 16 bytes. scratch: at least
  * sa_mask_scratch_bytes(nkeys), any alignment; it is all zero when SA_OK is returned. */
 size_t sa_mask_scratch_bytes(size_t nkeys);
@@ -45,6 +49,29 @@ int sa_fixed_encode_f64_u32(const double *x, size_t n, double clip, unsigned bit
 int sa_fixed_encode_f64_u64(const double *x, size_t n, double clip, unsigned bits, uint64_t *out, const uint8_t *key,
                             uint64_t stream_id, uint64_t start, uint64_t weight, uint64_t *clipped);
 
+/* Of sums of codes: sums[i] * (2 * clip / (2^bits - 1)) - total_weight * clip, every operation rounded on its own. */
+int sa_fixed_decode_u64(const uint64_t *sums, size_t n, uint64_t total_weight, double clip, unsigned bits, double *out);
+
+/* Encode, mask and pack in one pass: the bytes of sa_fixed_encode, sa_mask_apply and sa_bits_pack one after the other, with
+ * one stream id and start for rounding and masks. scratch as for sa_mask_apply. After an error out is zero or untouched. */
+int sa_fixed_protect_f32(const float *x, size_t n, double clip, unsigned bits, uint64_t weight, const uint8_t *rounding_key,
+                         const uint8_t *keys, const int8_t *signs, size_t nkeys, uint64_t stream_id, uint64_t start,
+                         unsigned w, uint8_t *out, size_t out_bytes, uint8_t *scratch, size_t scratch_bytes,
+                         uint64_t *clipped);
+int sa_fixed_protect_f64(const double *x, size_t n, double clip, unsigned bits, uint64_t weight, const uint8_t *rounding_key,
+                         const uint8_t *keys, const int8_t *signs, size_t nkeys, uint64_t stream_id, uint64_t start,
+                         unsigned w, uint8_t *out, size_t out_bytes, uint8_t *scratch, size_t scratch_bytes,
+                         uint64_t *clipped);
+int sa_mask_pack_u16(const uint16_t *values, size_t n, const uint8_t *keys, const int8_t *signs, size_t nkeys,
+                     uint64_t stream_id, uint64_t start, unsigned w, uint8_t *out, size_t out_bytes, uint8_t *scratch,
+                     size_t scratch_bytes);
+int sa_mask_pack_u32(const uint32_t *values, size_t n, const uint8_t *keys, const int8_t *signs, size_t nkeys,
+                     uint64_t stream_id, uint64_t start, unsigned w, uint8_t *out, size_t out_bytes, uint8_t *scratch,
+                     size_t scratch_bytes);
+int sa_mask_pack_u64(const uint64_t *values, size_t n, const uint8_t *keys, const int8_t *signs, size_t nkeys,
+                     uint64_t stream_id, uint64_t start, unsigned w, uint8_t *out, size_t out_bytes, uint8_t *scratch,
+                     size_t scratch_bytes);
+
 /* LSB-first bit packing into exactly ceil(n * w / 8) bytes. unpack_add leaves acc alone unless it returns SA_OK. */
 int sa_bits_pack_u16(const uint16_t *values, size_t n, unsigned w, uint8_t *out, size_t out_bytes);
 int sa_bits_pack_u32(const uint32_t *values, size_t n, unsigned w, uint8_t *out, size_t out_bytes);
@@ -55,16 +82,20 @@ int sa_bits_unpack_u64(const uint8_t *buf, size_t buf_bytes, unsigned w, uint64_
 int sa_bits_unpack_add_u16(uint16_t *acc, size_t n, const uint8_t *buf, size_t buf_bytes, unsigned w);
 int sa_bits_unpack_add_u32(uint32_t *acc, size_t n, const uint8_t *buf, size_t buf_bytes, unsigned w);
 int sa_bits_unpack_add_u64(uint64_t *acc, size_t n, const uint8_t *buf, size_t buf_bytes, unsigned w);
+/* Several buffers of one length in one pass over acc; acc stays unless all are well packed. */
+int sa_bits_unpack_add_many_u16(uint16_t *acc, size_t n, const uint8_t *const *bufs, size_t nbufs, size_t buf_bytes, unsigned w);
+int sa_bits_unpack_add_many_u32(uint32_t *acc, size_t n, const uint8_t *const *bufs, size_t nbufs, size_t buf_bytes, unsigned w);
+int sa_bits_unpack_add_many_u64(uint64_t *acc, size_t n, const uint8_t *const *bufs, size_t nbufs, size_t buf_bytes, unsigned w);
 
 /* acc = (acc + other) mod 2^w */
 int sa_lanes_add_u16(uint16_t *acc, const uint16_t *other, size_t n, unsigned w);
 int sa_lanes_add_u32(uint32_t *acc, const uint32_t *other, size_t n, unsigned w);
 int sa_lanes_add_u64(uint64_t *acc, const uint64_t *other, size_t n, unsigned w);
 
-/* Shamir over p = 2^61 - 1. coeffs: (t - 1) x m, degree 1 first; shares: n x m; weights: Lagrange basis at 0. */
+/* Shamir over p = 2^61 - 1. coeffs: (t - 1) x m, degree 1 first; shares: n x m; weights: Lagrange basis at 0; scratch: t. */
 int sa_shamir_split_u64(const uint64_t *secrets, size_t m, const uint64_t *coeffs, size_t t, const uint64_t *xs,
                         size_t n, uint64_t *shares);
-int sa_shamir_weights_u64(const uint64_t *xs, size_t t, uint64_t *weights);
+int sa_shamir_weights_u64(const uint64_t *xs, size_t t, uint64_t *weights, uint64_t *scratch);
 int sa_shamir_combine_u64(const uint64_t *weights, size_t t, const uint64_t *shares, size_t m, uint64_t *out);
 
 /* 1 when equal, 0 when not; time depends on nbytes alone. */

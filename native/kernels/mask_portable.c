@@ -67,3 +67,14 @@ void sa_key_expand_portable(uint8_t *schedule, const uint8_t *key)
     SA_EIGHT(SA_BLOCK)
 
 #include "mask_lanes.inc.c"
+
+/* Ten rounds for every chunk, with zero as every round key. CT: secret=none; public=all */
+void sa_aes_rounds_portable(uint8_t *state, size_t chunks)
+{
+    const uint8_t schedule[SA_SCHEDULE] = {0};
+    sa_plane q[8];
+    memcpy(q, state, sizeof q);
+    for (; chunks != 0; chunks--)
+        sa_bitslice_encrypt(q, schedule);
+    memcpy(state, q, sizeof q);
+}

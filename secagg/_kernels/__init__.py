@@ -13,7 +13,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, cast
 
-from secagg._kernels.checked import Backend, Kernels
+from secagg._kernels.backend import Backend
+from secagg._kernels.checked import Kernels
 from secagg._kernels.checks import KEY_BYTES, lane_dtype
 from secagg.errors import ParameterError
 
@@ -28,12 +29,17 @@ __all__ = [
     "keystream",
     "lane_dtype",
     "mask_apply",
+    "mask_pack",
+    "mask_pack_into",
     "pack",
+    "protect_fixed",
+    "protect_fixed_into",
     "shamir_combine",
     "shamir_split",
     "shamir_weights",
     "unpack",
     "unpack_add",
+    "unpack_add_many",
 ]
 
 FORCE_VARIABLE = "SECAGG_FORCE_ISA"
@@ -146,9 +152,14 @@ mask_apply = _kernels.mask_apply
 keystream = _kernels.keystream
 fixed_point_encode = _kernels.fixed_point_encode
 fixed_point_decode = _kernels.fixed_point_decode
+protect_fixed = _kernels.protect_fixed
+protect_fixed_into = _kernels.protect_fixed_into
+mask_pack = _kernels.mask_pack
+mask_pack_into = _kernels.mask_pack_into
 pack = _kernels.pack
 unpack = _kernels.unpack
 unpack_add = _kernels.unpack_add
+unpack_add_many = _kernels.unpack_add_many
 add_mod = _kernels.add_mod
 shamir_split = _kernels.shamir_split
 shamir_weights = _kernels.shamir_weights

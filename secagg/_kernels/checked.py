@@ -8,7 +8,8 @@ same errors.
 from __future__ import annotations
 
 import sys
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,52 +29,20 @@ from secagg._kernels.checks import (
     require_bytes,
     require_fixed_point,
     require_integer,
+    require_keys,
     require_lanes,
     require_packed,
     require_same_length,
     require_span,
     require_writable,
 )
+from secagg._kernels.uploads import Uploads
 from secagg.errors import InputError
 
-__all__ = ["Backend", "Kernels"]
+__all__ = ["Kernels"]
 
 
-class Backend(Protocol):
-    """What an implementation provides; arguments arrive checked by `Kernels`."""
-
-    def mask_apply(
-        self,
-        acc: Lanes,
-        keys: npt.NDArray[np.uint8],
-        signs: npt.NDArray[np.int8],
-        stream_id: int,
-        start: int,
-        w: int,
-    ) -> None: ...
-    def keystream(self, key: bytes, stream_id: int, start_block: int, nbytes: int) -> bytes: ...
-    def fixed_point_encode(
-        self,
-        x: npt.NDArray[Any],
-        clip: float,
-        bits: int,
-        out: Lanes,
-        key: bytes | None,
-        stream_id: int,
-        start: int,
-        weight: int,
-    ) -> int: ...
-    def pack(self, values: Lanes, w: int) -> bytes: ...
-    def unpack(self, buf: memoryview, w: int, count: int) -> Lanes: ...
-    def unpack_add(self, acc: Lanes, buf: memoryview, w: int) -> None: ...
-    def add_mod(self, acc: Lanes, other: Lanes, w: int) -> None: ...
-    def shamir_split(self, secrets: U64, coeffs: U64, xs: U64) -> U64: ...
-    def shamir_weights(self, xs: U64) -> U64: ...
-    def shamir_combine(self, weights: U64, shares: U64) -> U64: ...
-    def ct_equal(self, a: bytes, b: bytes) -> bool: ...
-
-
-class Kernels:
+class Kernels(Uploads):
     """Every kernel of one implementation, behind the checks.
 
     All methods raise `InputError` on misuse and leave their arguments as they were, except where said. Every
@@ -84,9 +53,6 @@ class Kernels:
     backend : Backend
         The implementation.
     """
-
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
 
     def mask_apply(
         self,
@@ -126,13 +92,7 @@ class Kernels:
         """
         w = require_lanes("acc", acc, w)
         require_writable("acc", acc)
-        require_array("keys", keys, (np.dtype(np.uint8),), 2)
-        require_array("signs", signs, (np.dtype(np.int8),))
-        require_same_length("keys", keys, "signs", signs)
-        if keys.shape[1] != KEY_BYTES:
-            raise InputError(f"keys must have shape (k, {KEY_BYTES})")
-        if not bool(np.all((signs == 1) | (signs == -1))):
-            raise InputError("signs must be +1 or -1")
+        require_keys(keys, signs)
         stream_id = require_integer("stream_id", stream_id, 0, U64_END)
         self._backend.mask_apply(acc, keys, signs, stream_id, require_span(start, len(acc)), w)
 
@@ -232,14 +192,15 @@ class Kernels:
         Returns
         -------
         ndarray of float64, shape (n,)
+
+        Notes
+        -----
+        Sums are rounded to double first; no operation is fused, so that the result is the same everywhere.
         """
         require_array("sums", sums, WORDS)
         clip, bits = require_fixed_point(clip, bits)
         total_weight = require_integer("total_weight", total_weight, 0, U64_END)
-        values = sums.astype(np.float64)
-        values *= 2.0 * clip / ((1 << bits) - 1)
-        values -= float(total_weight) * clip
-        return values
+        return self._backend.fixed_point_decode(sums, total_weight, clip, bits)
 
     def pack(self, values: Lanes, w: int) -> bytes:
         """`values` packed to `w` bits each, lowest bit first, ceil(n * w / 8) bytes, zero bits at the end.
@@ -271,6 +232,19 @@ class Kernels:
         view = require_packed(buf, w, len(acc))
         require_apart("acc", acc, view)
         self._backend.unpack_add(acc, view, w)
+
+    def unpack_add_many(self, acc: Lanes, bufs: Sequence[Buffer], w: int) -> None:
+        """Add the packed lanes of every buffer to `acc` in place, modulo 2^w, in one pass over `acc`.
+
+        `acc` stays when any buffer is refused.
+        """
+        w = require_lanes("acc", acc, w)
+        require_writable("acc", acc)
+        views = [require_packed(buf, w, len(acc)) for buf in bufs]
+        for view in views:
+            require_apart("acc", acc, view)
+        if views:
+            self._backend.unpack_add_many(acc, views, w)
 
     def add_mod(self, acc: Lanes, other: Lanes, w: int) -> None:
         """Add `other` to `acc` in place, lane by lane, modulo 2^w."""

@@ -27,7 +27,9 @@ __all__ = [
     "require_bytes",
     "require_fixed_point",
     "require_integer",
+    "require_keys",
     "require_lanes",
+    "require_out",
     "require_packed",
     "require_same_length",
     "require_span",
@@ -109,6 +111,31 @@ def require_lanes(name: str, array: Lanes, w: int) -> int:
     w = require_integer("w", w, 1, 65)
     require_array(name, array, (lane_dtype(w),))
     return w
+
+
+def require_keys(keys: npt.NDArray[np.uint8], signs: npt.NDArray[np.int8]) -> None:
+    """AES-128 keys, one in a row, and a sign for each."""
+    require_array("keys", keys, (np.dtype(np.uint8),), 2)
+    require_array("signs", signs, (np.dtype(np.int8),))
+    require_same_length("keys", keys, "signs", signs)
+    if keys.shape[1] != KEY_BYTES:
+        raise InputError(f"keys must have shape (k, {KEY_BYTES})")
+    if not bool(np.all((signs == 1) | (signs == -1))):
+        raise InputError("signs must be +1 or -1")
+
+
+def require_out(out: bytearray | memoryview, w: int, count: int) -> npt.NDArray[np.uint8]:
+    """`out` as an array of bytes, where it may be written and has room for exactly `count` values of `w` bits."""
+    try:
+        view = memoryview(out)
+    except TypeError:
+        raise InputError(f"out must be a writable buffer, not {type(out).__name__}") from None
+    if view.readonly or not view.c_contiguous:
+        raise InputError("out must be writable and contiguous")
+    needed = (count * w + 7) // 8
+    if view.nbytes != needed:
+        raise InputError(f"out must be {needed} bytes long for {count} values of {w} bits, not {view.nbytes}")
+    return np.frombuffer(view.cast("B"), np.uint8) if needed else np.empty(0, np.uint8)
 
 
 def require_packed(buf: Buffer, w: int, count: int) -> memoryview:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import hmac
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
@@ -22,21 +23,26 @@ from secagg.errors import InputError
 __all__ = [
     "add_mod",
     "ct_equal",
+    "fixed_point_decode",
     "fixed_point_encode",
     "keystream",
     "mask_apply",
+    "mask_pack_into",
     "pack",
+    "protect_fixed_into",
     "shamir_combine",
     "shamir_split",
     "shamir_weights",
     "unpack",
     "unpack_add",
+    "unpack_add_many",
 ]
 
 P = (1 << 61) - 1
 CHUNK_BYTES = 1 << 18
 # Values at a time for encoding and packing; a multiple of 64, so that every chunk of any width starts on a word.
 CHUNK_VALUES = 1 << 14
+UPLOAD_VALUES = 1 << 16
 
 
 @functools.cache
@@ -136,6 +142,73 @@ def fixed_point_encode(
     return clipped
 
 
+def fixed_point_decode(sums: U64, total_weight: int, clip: float, bits: int) -> npt.NDArray[np.float64]:
+    """Sums of codes as doubles; see `Kernels.fixed_point_decode`."""
+    values = sums.astype(np.float64)
+    values *= 2.0 * clip / ((1 << bits) - 1)
+    values -= float(total_weight) * clip
+    return values
+
+
+def protect_fixed_into(
+    x: npt.NDArray[Any],
+    clip: float,
+    bits: int,
+    weight: int,
+    rounding_key: bytes | None,
+    keys: npt.NDArray[np.uint8],
+    signs: npt.NDArray[np.int8],
+    stream_id: int,
+    start: int,
+    w: int,
+    out: npt.NDArray[np.uint8],
+) -> int:
+    """Encode, mask and pack; see `Kernels.protect_fixed_into`."""
+    lanes = np.empty(min(len(x), UPLOAD_VALUES), dtype=lane_dtype(w))
+    clipped = 0
+    try:
+        for low in range(0, len(x), UPLOAD_VALUES):
+            values = x[low : low + UPLOAD_VALUES]
+            part, at = lanes[: len(values)], low * w // 8
+            clipped += fixed_point_encode(values, clip, bits, part, rounding_key, stream_id, start + low, weight)
+            _mask_pack(part, keys, signs, stream_id, start + low, w, out[at : at + (len(part) * w + 7) // 8])
+    except InputError:
+        out.fill(0)
+        raise
+    finally:
+        lanes.fill(0)
+    return clipped
+
+
+def mask_pack_into(
+    values: Lanes,
+    keys: npt.NDArray[np.uint8],
+    signs: npt.NDArray[np.int8],
+    stream_id: int,
+    start: int,
+    w: int,
+    out: npt.NDArray[np.uint8],
+) -> None:
+    """Mask and pack, leaving `values`; see `Kernels.mask_pack_into`."""
+    for low in range(0, len(values), UPLOAD_VALUES):
+        part, at = values[low : low + UPLOAD_VALUES].copy(), low * w // 8
+        _mask_pack(part, keys, signs, stream_id, start + low, w, out[at : at + (len(part) * w + 7) // 8])
+
+
+def _mask_pack(
+    part: Lanes,
+    keys: npt.NDArray[np.uint8],
+    signs: npt.NDArray[np.int8],
+    stream_id: int,
+    start: int,
+    w: int,
+    out: npt.NDArray[np.uint8],
+) -> None:
+    mask_apply(part, keys, signs, stream_id, start, w)
+    out[:] = np.frombuffer(pack(part, w), np.uint8)
+    part.fill(0)
+
+
 def pack(values: Lanes, w: int) -> bytes:
     """Bits of `values`, lowest first; see `Kernels.pack`."""
     if int(np.bitwise_or.reduce(values)) >> w:
@@ -179,6 +252,12 @@ def unpack_add(acc: Lanes, buf: memoryview, w: int) -> None:
         part = acc[low : low + CHUNK_VALUES]
         part += _unpack_chunk(buf, w, low, len(part)).astype(acc.dtype)
         part &= _mod_mask(w)
+
+
+def unpack_add_many(acc: Lanes, bufs: Sequence[memoryview], w: int) -> None:
+    """Add several buffers of packed lanes to `acc`; see `Kernels.unpack_add_many`."""
+    for buf in bufs:
+        unpack_add(acc, buf, w)
 
 
 def add_mod(acc: Lanes, other: Lanes, w: int) -> None:

@@ -9,6 +9,7 @@ Importing this module raises `ImportError` where the C module was not built.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,13 +20,17 @@ from secagg.errors import InputError, InternalError, ParameterError
 
 __all__ = [
     "add_mod",
+    "aes_rounds",
     "available",
     "compiler",
     "ct_equal",
+    "fixed_point_decode",
     "fixed_point_encode",
     "keystream",
     "mask_apply",
+    "mask_pack_into",
     "pack",
+    "protect_fixed_into",
     "select",
     "selected",
     "shamir_combine",
@@ -33,6 +38,7 @@ __all__ = [
     "shamir_weights",
     "unpack",
     "unpack_add",
+    "unpack_add_many",
 ]
 
 Array = npt.NDArray[Any]
@@ -47,7 +53,10 @@ _MASK_APPLY = _named("sa_mask_apply")
 _PACK = _named("sa_bits_pack")
 _UNPACK = _named("sa_bits_unpack")
 _UNPACK_ADD = _named("sa_bits_unpack_add")
+_UNPACK_ADD_MANY = _named("sa_bits_unpack_add_many")
+_MASK_PACK = _named("sa_mask_pack")
 _ADD = _named("sa_lanes_add")
+_PROTECT = {4: lib.sa_fixed_protect_f32, 8: lib.sa_fixed_protect_f64}
 _ENCODE = {4: _named("sa_fixed_encode_f32"), 8: _named("sa_fixed_encode_f64")}
 
 
@@ -86,6 +95,15 @@ def compiler() -> str:
     return _text(lib.sa_compiler())
 
 
+def aes_rounds(nbytes: int) -> None:
+    """Run the AES rounds that `nbytes` of keystream take, and nothing else: the bound for benchmarks of the masks.
+
+    They run in registers of the width that the implementation in use masks with; nothing is kept, nothing is secret.
+    """
+    state = np.empty(512, np.uint8)
+    _check(lib.sa_aes_rounds(_out(state), len(state), nbytes), "aes_rounds")
+
+
 _REFUSALS = {
     lib.SA_ERR_ARGUMENT: "a length, width or clip is outside what the kernel allows",
     lib.SA_ERR_VALUE: "a value does not fit the width; reduce the values or widen the lane",
@@ -115,6 +133,23 @@ def _lanes(array: Array) -> Any:
     return ffi.from_buffer(f"uint{8 * array.itemsize}_t[]", array)
 
 
+def _reals(array: Array) -> Any:
+    return ffi.from_buffer("float[]" if array.itemsize == 4 else "double[]", array)
+
+
+def _key(key: bytes | None) -> Any:
+    return ffi.NULL if key is None else _in(key, "uint8_t")
+
+
+def _masks(keys: npt.NDArray[np.uint8], signs: npt.NDArray[np.int8]) -> tuple[Any, ...]:
+    return _in(keys, "uint8_t"), _in(signs, "int8_t"), len(keys)
+
+
+def _scratch(keys: npt.NDArray[np.uint8]) -> tuple[Any, int]:
+    scratch = np.empty(lib.sa_mask_scratch_bytes(len(keys)), np.uint8)
+    return _out(scratch), len(scratch)
+
+
 def _empty_lanes(count: int, w: int) -> Array:
     return np.empty(count, np.uint16 if w <= 16 else np.uint32 if w <= 32 else np.uint64)
 
@@ -123,19 +158,7 @@ def mask_apply(
     acc: Array, keys: npt.NDArray[np.uint8], signs: npt.NDArray[np.int8], stream_id: int, start: int, w: int
 ) -> None:
     """``acc[i] = (acc[i] + sum_k signs[k] * KS_k[start + i]) mod 2^w``, in place, one pass for all keys."""
-    scratch = np.empty(lib.sa_mask_scratch_bytes(len(keys)), np.uint8)
-    code = _MASK_APPLY[acc.itemsize](
-        _out(acc),
-        len(acc),
-        _in(keys, "uint8_t"),
-        _in(signs, "int8_t"),
-        len(keys),
-        stream_id,
-        start,
-        w,
-        _out(scratch),
-        len(scratch),
-    )
+    code = _MASK_APPLY[acc.itemsize](_out(acc), len(acc), *_masks(keys, signs), stream_id, start, w, *_scratch(keys))
     _check(code, "mask_apply")
 
 
@@ -154,15 +177,14 @@ def fixed_point_encode(
     x: Array, clip: float, bits: int, out: Array, key: bytes | None, stream_id: int, start: int, weight: int
 ) -> int:
     """Writes the encoded values into `out`, unspecified after an error; returns how many were clipped."""
-    real = "float" if x.itemsize == 4 else "double"
     clipped = ffi.new("uint64_t *")
     code = _ENCODE[x.itemsize][out.itemsize](
-        _in(x, real),
+        _reals(x),
         len(x),
         clip,
         bits,
         _out(out),
-        ffi.NULL if key is None else _in(key, "uint8_t"),
+        _key(key),
         stream_id,
         start,
         weight,
@@ -172,11 +194,70 @@ def fixed_point_encode(
     return int(clipped[0])
 
 
+def fixed_point_decode(sums: U64, total_weight: int, clip: float, bits: int) -> npt.NDArray[np.float64]:
+    """What sums of codes stand for, as doubles."""
+    out = np.empty(len(sums), np.float64)
+    to = ffi.from_buffer("double[]", out, require_writable=True)
+    _check(lib.sa_fixed_decode_u64(_lanes(sums), len(sums), total_weight, clip, bits, to), "fixed_point_decode")
+    return out
+
+
+def protect_fixed_into(
+    x: Array,
+    clip: float,
+    bits: int,
+    weight: int,
+    rounding_key: bytes | None,
+    keys: npt.NDArray[np.uint8],
+    signs: npt.NDArray[np.int8],
+    stream_id: int,
+    start: int,
+    w: int,
+    out: npt.NDArray[np.uint8],
+) -> int:
+    """Encodes, masks and packs into `out`, all zero after NaN or infinity; returns how many values were clipped."""
+    clipped = ffi.new("uint64_t *")
+    code = _PROTECT[x.itemsize](
+        _reals(x),
+        len(x),
+        clip,
+        bits,
+        weight,
+        _key(rounding_key),
+        *_masks(keys, signs),
+        stream_id,
+        start,
+        w,
+        _out(out),
+        len(out),
+        *_scratch(keys),
+        clipped,
+    )
+    _check(code, "protect_fixed")
+    return int(clipped[0])
+
+
+def mask_pack_into(
+    values: Array,
+    keys: npt.NDArray[np.uint8],
+    signs: npt.NDArray[np.int8],
+    stream_id: int,
+    start: int,
+    w: int,
+    out: npt.NDArray[np.uint8],
+) -> None:
+    """Masks and packs `values`, which stay, into `out`."""
+    code = _MASK_PACK[values.itemsize](
+        _lanes(values), len(values), *_masks(keys, signs), stream_id, start, w, _out(out), len(out), *_scratch(keys)
+    )
+    _check(code, "mask_pack")
+
+
 def pack(values: Array, w: int) -> bytes:
     """LSB-first packing of w-bit values into ``ceil(len(values) * w / 8)`` bytes."""
-    out = bytearray((len(values) * w + 7) // 8)
-    _check(_PACK[values.itemsize](_lanes(values), len(values), w, _in(out, "uint8_t"), len(out)), "pack")
-    return bytes(out)
+    out = np.empty((len(values) * w + 7) // 8, np.uint8)
+    _check(_PACK[values.itemsize](_lanes(values), len(values), w, _out(out), len(out)), "pack")
+    return out.tobytes()
 
 
 def unpack(buf: bytes | bytearray | memoryview, w: int, count: int) -> Array:
@@ -191,6 +272,15 @@ def unpack_add(acc: Array, buf: bytes | bytearray | memoryview, w: int) -> None:
     """``acc = (acc + unpack(buf)) mod 2^w``; `acc` is as it was after an error."""
     packed = _in(buf, "uint8_t")
     _check(_UNPACK_ADD[acc.itemsize](_out(acc), len(acc), packed, len(packed), w), "unpack_add")
+
+
+def unpack_add_many(acc: Array, bufs: Sequence[bytes | bytearray | memoryview], w: int) -> None:
+    """``acc = (acc + unpack(buf) + ...) mod 2^w`` for buffers of one length; `acc` is as it was after an error."""
+    views = [_in(buf, "uint8_t") for buf in bufs]
+    pointers = ffi.new("uint8_t *[]", views)
+    many = ffi.cast("uint8_t const *const *", pointers)
+    code = _UNPACK_ADD_MANY[acc.itemsize](_out(acc), len(acc), many, len(views), len(views[0]), w)
+    _check(code, "unpack_add_many")
 
 
 def add_mod(acc: Array, other: Array, w: int) -> None:
@@ -210,8 +300,8 @@ def shamir_split(secrets: U64, coeffs: U64, xs: U64) -> U64:
 
 def shamir_weights(xs: U64) -> U64:
     """The Lagrange basis at 0 of these points."""
-    weights = np.empty(len(xs), np.uint64)
-    _check(lib.sa_shamir_weights_u64(_lanes(xs), len(xs), _out(weights)), "shamir_weights")
+    weights, scratch = np.empty(len(xs), np.uint64), np.empty(len(xs), np.uint64)
+    _check(lib.sa_shamir_weights_u64(_lanes(xs), len(xs), _out(weights), _out(scratch)), "shamir_weights")
     return weights
 
 

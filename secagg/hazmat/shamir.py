@@ -35,10 +35,15 @@ def check_share(share: bytes, nbytes: int) -> None:
     DecodeError
         Another length, or a limb of p or more.
     """
-    if not isinstance(share, bytes) or len(share) != share_bytes(nbytes):
-        raise DecodeError(f"a share of a secret of {nbytes} bytes has {share_bytes(nbytes)} bytes")
+    size = share_bytes(nbytes)
+    if not isinstance(share, bytes) or len(share) != size:
+        raise DecodeError(_wrong_length(nbytes, size))
     if not field.is_canonical(np.frombuffer(share, dtype="<u8")):
         raise DecodeError("a share's limb is not a canonical field element")
+
+
+def _wrong_length(nbytes: int, size: int) -> str:
+    return f"a share of a secret of {nbytes} bytes has {size} bytes"
 
 
 def _indices(xs: Sequence[int]) -> tuple[int, ...]:
@@ -175,11 +180,10 @@ def combine(shares: Mapping[int, bytes], threshold: int, nbytes: int) -> bytes:
     indices = tuple(sorted(_indices(tuple(shares))))[:threshold]
     if len(indices) < threshold:
         raise InputError(f"{threshold} shares are needed, got {len(indices)}")
-    try:
-        for x in indices:
-            check_share(shares[x], nbytes)
-    except DecodeError as refused:
-        raise InputError(refused.reason) from None
-    count = field.limb_count(nbytes)
-    rows = np.frombuffer(b"".join(shares[x] for x in indices), dtype="<u8").reshape(threshold, count)
+    count, size = field.limb_count(nbytes), share_bytes(nbytes)
+    used = [shares[x] for x in indices]
+    if not all(isinstance(share, bytes) and len(share) == size for share in used):
+        raise InputError(_wrong_length(nbytes, size))
+    # Whether the limbs are canonical is seen in one pass over all of them.
+    rows = np.frombuffer(b"".join(used), dtype="<u8").reshape(threshold, count)
     return field.from_limbs(combine_many(indices, rows.astype(np.uint64, copy=False)), nbytes)

@@ -1,50 +1,9 @@
 /* Runs every kernel on every implementation this machine has, against reference.h: odd lengths, misaligned pointers, exact
  * heap buffers (so that a sanitizer sees any byte too far), every error. Prints one line per implementation. */
-#include <stdio.h>
-#include <stdlib.h>
+#include "driver.h"
 
-#include "reference.h"
-#include "secagg_native.h"
-
-static int failures;
-
-#define CHECK(condition, ...)                                              \
-    do {                                                                   \
-        if (!(condition)) {                                                \
-            fprintf(stderr, "%s:%d: %s: ", __FILE__, __LINE__, sa_selected()); \
-            fprintf(stderr, __VA_ARGS__);                                  \
-            fputc('\n', stderr);                                           \
-            if (++failures > 20)                                           \
-                exit(1);                                                   \
-        }                                                                  \
-    } while (0)
-
-/* SplitMix64: test inputs only. */
-static uint64_t random_state = 251;
-static uint64_t next_random(void)
-{
-    uint64_t z = random_state += 0x9e3779b97f4a7c15;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
-    z = (z ^ z >> 27) * 0x94d049bb133111eb;
-    return z ^ z >> 31;
-}
-
-static void random_bytes(uint8_t *out, size_t nbytes)
-{
-    for (size_t i = 0; i < nbytes; i++)
-        out[i] = (uint8_t)next_random();
-}
-
-static void *allocate(size_t nbytes)
-{
-    void *p = malloc(nbytes ? nbytes : 1);
-    if (p == NULL)
-        abort();
-    return p;
-}
-
-static const size_t lengths[] = {0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 129, 255, 256, 257, 300, 771};
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#include "driver_shamir.h"
+#include "driver_uploads.h"
 
 /* NIST SP 800-38A, F.5.1: CTR-AES128.Encrypt. */
 static void test_vector(void)
@@ -224,68 +183,16 @@ DEFINE_TEST_BITS(16, 1)
 DEFINE_TEST_BITS(32, 17)
 DEFINE_TEST_BITS(64, 33)
 
-static void shamir_once(size_t n, size_t t, size_t m)
-{
-    uint64_t *secrets = allocate(m * 8), *coeffs = allocate((t - 1) * m * 8), *xs = allocate(n * 8);
-    uint64_t *shares = allocate(n * m * 8), *weights = allocate(t * 8), *back = allocate(m * 8);
-    for (size_t j = 0; j < m; j++)
-        secrets[j] = j == 0 ? REF_P - 1 : next_random() % REF_P;
-    for (size_t j = 0; j < (t - 1) * m; j++)
-        coeffs[j] = j % 3 == 0 ? REF_P - 1 : next_random() % REF_P;
-    for (size_t i = 0; i < n; i++)
-        xs[i] = i == 0 ? REF_P - 1 : i + 1;
-    CHECK(sa_shamir_split_u64(secrets, m, coeffs, t, xs, n, shares) == SA_OK, "split");
-    for (size_t i = 0; i < n; i++)
-        for (size_t j = 0; j < m; j++) {
-            uint64_t y = secrets[j];
-            for (size_t d = 1; d < t; d++)
-                y = (y + ref_mul(coeffs[(d - 1) * m + j], ref_power(xs[i], d))) % REF_P;
-            CHECK(shares[i * m + j] == y, "split n=%zu t=%zu i=%zu", n, t, i);
-        }
-    CHECK(sa_shamir_weights_u64(xs, t, weights) == SA_OK, "weights");
-    CHECK(sa_shamir_combine_u64(weights, t, shares, m, back) == SA_OK, "combine");
-    CHECK(memcmp(back, secrets, m * 8) == 0, "combine n=%zu t=%zu", n, t);
-    shares[t * m - 1] = REF_P;
-    CHECK(sa_shamir_combine_u64(weights, t, shares, m, back) == SA_ERR_FIELD, "share of p");
-    secrets[m - 1] = UINT64_MAX;
-    CHECK(sa_shamir_split_u64(secrets, m, coeffs, t, xs, n, shares) == SA_ERR_FIELD, "secret beyond p");
-    xs[t - 1] = 0;
-    CHECK(sa_shamir_weights_u64(xs, t, weights) == SA_ERR_FIELD, "point 0");
-    xs[t - 1] = xs[0] = 9;
-    CHECK(t == 1 || sa_shamir_weights_u64(xs, t, weights) == SA_ERR_FIELD, "point twice");
-    free(secrets);
-    free(coeffs);
-    free(xs);
-    free(shares);
-    free(weights);
-    free(back);
-}
-
-static void test_bytes(void)
-{
-    uint8_t a[33], b[33];
-    for (size_t n = 0; n <= 33; n++) {
-        random_bytes(a, n);
-        memcpy(b, a, n);
-        CHECK(sa_ct_equal(a, b, n) == 1, "equal");
-        for (size_t bit = 0; bit < 8 * n; bit++) {
-            b[bit / 8] ^= (uint8_t)(1 << bit % 8);
-            CHECK(sa_ct_equal(a, b, n) == 0, "differs in bit %zu", bit);
-            b[bit / 8] ^= (uint8_t)(1 << bit % 8);
-        }
-    }
-    sa_zero(a, sizeof a);
-    for (size_t i = 0; i < sizeof a; i++)
-        CHECK(a[i] == 0, "wipe");
-}
-
 int main(void)
 {
+    static uint8_t state[512];
     const char *name;
     CHECK(sa_select("no-such-isa") == SA_ERR_UNKNOWN, "unknown name");
     CHECK(strcmp(sa_selected(), sa_available(0)) == 0, "the default is the best");
     for (size_t i = 0; (name = sa_available(i)) != NULL; i++) {
         CHECK(sa_select(name) == SA_OK && strcmp(sa_selected(), name) == 0, "select %s", name);
+        CHECK(sa_aes_rounds(state, sizeof state, 4096) == SA_OK, "rounds");
+        CHECK(sa_aes_rounds(state, 127, 4096) == SA_ERR_ARGUMENT, "rounds on a short state");
         test_vector();
         test_keystream();
         test_mask_u16();
@@ -297,15 +204,15 @@ int main(void)
         test_encode_f64_u16();
         test_encode_f64_u32();
         test_encode_f64_u64();
+        test_bits_u16();
+        test_bits_u32();
+        test_bits_u64();
+        test_decode();
+        test_uploads();
+        test_shamir();
         if (failures == 0)
             printf("%s ok\n", name);
     }
-    test_bits_u16();
-    test_bits_u32();
-    test_bits_u64();
-    for (size_t t = 1; t <= 9; t += 2)
-        for (size_t n = t; n < t + 6; n++)
-            shamir_once(n, t, 1 + (n + t) % 5);
     test_bytes();
     if (failures == 0)
         printf("common ok\n");

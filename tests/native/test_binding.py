@@ -47,6 +47,11 @@ def test_select_refuses_unknown_names() -> None:
     assert native.compiler()
 
 
+def test_aes_rounds_run_on_every_implementation(isa: str) -> None:
+    native.aes_rounds(1 << 16)
+    native.aes_rounds(0)
+
+
 def test_sp800_38a_ctr(isa: str) -> None:
     """NIST SP 800-38A, F.5.1: plaintext xor keystream is the ciphertext."""
     key = bytes.fromhex("2b7e151628aed2a6abf7158809cf4f3c")
@@ -128,12 +133,13 @@ def test_packing_is_one_long_integer(w: int) -> None:
             np.testing.assert_array_equal(added, total)
 
 
-@pytest.mark.parametrize(("n", "t", "m"), [(1, 1, 1), (3, 2, 1), (7, 5, 5), (33, 20, 3)])
-def test_shamir_against_integers(n: int, t: int, m: int) -> None:
+@pytest.mark.parametrize("largest", [P - 1, 2**31 - 1, 2**31])
+@pytest.mark.parametrize(("n", "t", "m"), [(1, 1, 1), (3, 2, 1), (7, 5, 5), (33, 20, 3), (100, 9, 2)])
+def test_shamir_against_integers(isa: str, n: int, t: int, m: int, largest: int) -> None:
     rng = np.random.default_rng(n)
     secrets, coeffs = rng.integers(0, P, m, dtype=np.uint64), rng.integers(0, P, (t - 1, m), dtype=np.uint64)
-    xs = rng.integers(1, P, n, dtype=np.uint64)
-    secrets[0] = xs[0] = P - 1
+    xs = rng.integers(1, largest, n, dtype=np.uint64)
+    secrets[0], xs[0], coeffs[:1] = P - 1, largest, P - 1
     shares = native.shamir_split(secrets, coeffs, xs)
     for i, j in np.ndindex(n, m):
         polynomial = [int(secrets[j]), *(int(c[j]) for c in coeffs)]

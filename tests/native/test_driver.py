@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 SOURCES = [
     HERE / "driver.c",
-    ROOT / "native" / "dispatch.c",
+    *sorted((ROOT / "native").glob("*.c")),
     *sorted(p for p in (ROOT / "native" / "kernels").glob("*.c") if not p.name.endswith(".inc.c")),
 ]
 COMMON = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off"]

@@ -1,0 +1,73 @@
+"""What an implementation of the kernels provides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from secagg._kernels.checks import U64, Lanes
+
+__all__ = ["Backend"]
+
+
+class Backend(Protocol):
+    """The kernels of one implementation; arguments arrive checked by `Kernels`."""
+
+    def mask_apply(
+        self,
+        acc: Lanes,
+        keys: npt.NDArray[np.uint8],
+        signs: npt.NDArray[np.int8],
+        stream_id: int,
+        start: int,
+        w: int,
+    ) -> None: ...
+    def keystream(self, key: bytes, stream_id: int, start_block: int, nbytes: int) -> bytes: ...
+    def fixed_point_encode(
+        self,
+        x: npt.NDArray[Any],
+        clip: float,
+        bits: int,
+        out: Lanes,
+        key: bytes | None,
+        stream_id: int,
+        start: int,
+        weight: int,
+    ) -> int: ...
+    def fixed_point_decode(self, sums: U64, total_weight: int, clip: float, bits: int) -> npt.NDArray[np.float64]: ...
+    def protect_fixed_into(
+        self,
+        x: npt.NDArray[Any],
+        clip: float,
+        bits: int,
+        weight: int,
+        rounding_key: bytes | None,
+        keys: npt.NDArray[np.uint8],
+        signs: npt.NDArray[np.int8],
+        stream_id: int,
+        start: int,
+        w: int,
+        out: npt.NDArray[np.uint8],
+    ) -> int: ...
+    def mask_pack_into(
+        self,
+        values: Lanes,
+        keys: npt.NDArray[np.uint8],
+        signs: npt.NDArray[np.int8],
+        stream_id: int,
+        start: int,
+        w: int,
+        out: npt.NDArray[np.uint8],
+    ) -> None: ...
+    def pack(self, values: Lanes, w: int) -> bytes: ...
+    def unpack(self, buf: memoryview, w: int, count: int) -> Lanes: ...
+    def unpack_add(self, acc: Lanes, buf: memoryview, w: int) -> None: ...
+    def unpack_add_many(self, acc: Lanes, bufs: Sequence[memoryview], w: int) -> None: ...
+    def add_mod(self, acc: Lanes, other: Lanes, w: int) -> None: ...
+    def shamir_split(self, secrets: U64, coeffs: U64, xs: U64) -> U64: ...
+    def shamir_weights(self, xs: U64) -> U64: ...
+    def shamir_combine(self, weights: U64, shares: U64) -> U64: ...
+    def ct_equal(self, a: bytes, b: bytes) -> bool: ...
