@@ -39,7 +39,7 @@ static const struct sa_impl impls[] = {
      sa_split_run_u64_avx2},
     {"aesni", SA_CPU_AES | SA_CPU_SSE41, 176, 128, SA_AES(aesni), SA_ENCODES(portable), SA_PACKS_PORTABLE,
      sa_split_run_u64_portable},
-#elif defined(SA_AARCH64)
+#elif defined(SA_NEON_AES)
     {"neon", SA_CPU_AES, 176, 128, SA_AES(neon), SA_ENCODES(neon), SA_PACKS_PORTABLE,
      sa_split_run_u64_portable},
 #endif

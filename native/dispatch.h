@@ -8,6 +8,10 @@
 #define SA_X86_64 1
 #elif defined(__aarch64__) || defined(_M_ARM64)
 #define SA_AARCH64 1
+/* clang before 16 declares the AES intrinsics only where the whole file may use them, as on Apple's processors. */
+#if !defined(__clang__) || __clang_major__ >= 16 || defined(__ARM_FEATURE_AES) || defined(__ARM_FEATURE_CRYPTO)
+#define SA_NEON_AES 1
+#endif
 #endif
 
 /* CPU features that an implementation may require; each bit also implies that the OS saves the registers it uses. */
@@ -133,7 +137,7 @@ SA_DECLARE_BITS(u32, avx2)
 SA_DECLARE_BITS(u16, avx512)
 SA_DECLARE_BITS(u32, avx512)
 SA_DECLARE_BITS(u64, avx512)
-#elif defined(SA_AARCH64)
+#elif defined(SA_NEON_AES)
 SA_DECLARE_AES(neon)
 SA_DECLARE_ENCODE(neon)
 #endif

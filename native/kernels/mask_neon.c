@@ -1,7 +1,7 @@
 /* ARMv8 cryptography extension: eight blocks in flight, in the 32 registers of AArch64. */
 #include "../dispatch.h"
 
-#ifdef SA_AARCH64
+#ifdef SA_NEON_AES
 #include <arm_neon.h>
 
 #include "../common/load.h"
