@@ -67,7 +67,8 @@ def test_growth(name: str, scale: Scale, records: Records, note: Callable[[str],
     note("  exponents: " + ", ".join(f"{m} {slope:.2f} (R^2 {r2:.3f})" for m, (slope, r2) in fits.items()))
     records.add(
         f"growth_{name}", fits["client"][0], unit="exponent", sense=f"client's seconds over {over}",
-        length=fixed.get("length", ""), n=fixed.get("clients", ""), exponents={m: {"exponent": b, "r2": r2} for m, (b, r2) in fits.items()},
+        length=fixed.get("length", ""), n=fixed.get("clients", ""),
+        exponents={m: {"exponent": b, "r2": r2} for m, (b, r2) in fits.items()},
         points=[dict(zip((over, *MEASURES), (size, *point), strict=True)) for size, point in zip(sizes, points, strict=True)],
     )  # fmt: skip
 

@@ -212,16 +212,27 @@ def play_server(session: Session, *, stop: str = "") -> tuple[dict[str, float], 
 
 
 def play_client(session: Session, name: str, *, ledger: str | None = None) -> dict[str, float]:
-    """Run one client again; return its seconds by phase, having checked that it sends the same number of bytes."""
+    """Run one client again and check that it sends the same number of bytes.
+
+    Returns
+    -------
+    dict
+        Seconds by phase; beside them "update", the part of "masked" that follows the server's request.
+    """
     client = _client(session, name, session.tapes[name].play(), ledger=ledger)
     seconds: dict[str, float] = {}
-    sent = 0
+    sent, update = 0, 0.0
     for phase in PHASES:
         begin = time.perf_counter()
         for frame in session.down[name][phase]:
             client.receive(frame)
+        received = time.perf_counter()
         frames = _answer(client, session)
-        seconds[phase] = time.perf_counter() - begin
+        end = time.perf_counter()
+        seconds[phase] = end - begin
+        if phase == "masked":
+            update = end - received
         sent += sum(map(len, frames))
+    seconds["update"] = update
     assert sent == session.bytes_up[name], "played again, the client sent something else"
     return seconds
