@@ -11,6 +11,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 LIST := $(VENV)/sources.txt
 EXTRAS := dev,demo,docs
+PEERS := $(patsubst benchmarks/peers/requirements/%.txt,.bench/venvs/%/installed,$(wildcard benchmarks/peers/requirements/*.txt))
 
 # A PYTHONPATH of the caller's must not put the source tree, or anything else, before the wheel.
 unexport PYTHONPATH
@@ -32,10 +33,10 @@ KERNEL_TESTS := tests/native $(sort $(wildcard tests/unit/test_kernel*.py tests/
 KERNEL_USERS := tests/conformance $(sort $(wildcard tests/unit/test_hazmat_*.py tests/unit/test_encoding_*.py))
 WITHOUT_JIT_TESTS := $(sort $(wildcard tests/unit/test_kernels*.py tests/unit/test_hazmat_*.py))
 
-.PHONY: help install demo test test-all cross lint format docs bench clean FORCE
+.PHONY: help install demo test test-all cross lint format docs bench bench-full clean FORCE
 
 help:  ## Say what there is to make
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(STAMP)  ## Make .venv and install the wheel with its dependencies into it
 
@@ -78,12 +79,23 @@ format: $(STAMP)  ## Rewrite the sources in the project's style
 docs: $(STAMP)  ## Build the documentation into site/; a broken link is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-bench: $(STAMP)  ## Time the kernels against their peers
-	mkdir -p .benchmarks
-	$(BIN)/python -P -m pytest benchmarks --benchmark-enable --benchmark-only --benchmark-json=.benchmarks/latest.json
+BENCHMARKS := $(BIN)/python -P -m pytest benchmarks --benchmark-enable -m "not slow" -p no:cacheprovider -q \
+	$(if $(BENCH),,--benchmark-json=.bench/pytest-benchmark.json)
+
+bench: $(STAMP) $(PEERS)  ## Measure against the peers, one table of ratios; BENCH=name measures one of them
+	BENCH='$(BENCH)' $(BENCHMARKS)
+
+bench-full: $(STAMP) $(PEERS)  ## The same at the large sizes: an hour, and 8 GB of memory
+	SECAGG_BENCH_FULL=1 BENCH='$(BENCH)' $(BENCHMARKS)
+
+# A peer whose pins contradict ours lives in an environment of its own. One that cannot be installed is reported as missing.
+.bench/venvs/%/installed: benchmarks/peers/requirements/%.txt
+	rm -rf $(@D)
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet -r $< && touch $@ || echo "$*: cannot be installed here"
 
 clean:  ## Remove everything that make made
-	rm -rf $(VENV) build dist site .benchmarks .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) build dist site .bench .benchmarks .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	rm -rf .coverage .coverage.* htmlcov secagg.egg-info secagg/_native*.so secagg/_native*.c
 	find secagg tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from secagg import _kernels
 from secagg.encoding import Segment, Source
 from secagg.errors import InputError, StateError
-from secagg.hazmat import prg
+from secagg.hazmat.prg import Masks, apply_masks
 from secagg.spool import Spool
 from secagg.wire import ChunkPlan
 from secagg.workers import Workers
@@ -58,33 +58,30 @@ def protect(
     One pass over each chunk for all keys, in the memory of one chunk; the frames hold w bits a value.
     """
     segment = source.segments[number]
-    for index, start, stop in ChunkPlan(segment.count, segment.w, frame_bytes):
-        payload = bytearray(((stop - start) * segment.w + 7) // 8)
-        work = _Chunk(source, number, start, payload, keys, signs)
-        workers.each(work.fill, workers.split(stop - start))
-        yield chunk(number, index, memoryview(payload)), sum(work.clipped)
+    with Masks(keys, signs) as masks:
+        for index, start, stop in ChunkPlan(segment.count, segment.w, frame_bytes):
+            payload = bytearray(((stop - start) * segment.w + 7) // 8)
+            work = _Chunk(source, number, start, payload, masks)
+            workers.each(work.fill, workers.split(stop - start))
+            yield chunk(number, index, memoryview(payload)), sum(work.clipped)
 
 
 class _Chunk:
     """One chunk under protection; ranges of it may be filled by several threads."""
 
-    def __init__(
-        self, source: Source, number: int, start: int, payload: bytearray, keys: Sequence[bytes], signs: Sequence[int]
-    ) -> None:
+    def __init__(self, source: Source, number: int, start: int, payload: bytearray, masks: Masks) -> None:
         self._source, self._number, self._start = source, number, start
+        self._w = source.segments[number].w
         self._into = memoryview(payload)
-        self._keys, self._signs = keys, signs
+        self._masks = masks
         self.clipped: list[int] = []
 
     def fill(self, low: int, high: int) -> None:
         """Encode, mask and pack a range of the chunk's values; `low` is a multiple of 8."""
-        segment = self._source.segments[self._number]
-        lanes, clipped = self._source.encode(self._number, self._start + low, self._start + high)
-        self.clipped.append(clipped)
-        prg.apply_masks(lanes, self._keys, self._signs, segment.stream_id, self._start + low, segment.w)
-        packed = _kernels.pack(lanes, segment.w)
-        at = low * segment.w // 8
-        self._into[at : at + len(packed)] = packed
+        out = self._into[low * self._w // 8 : (high * self._w + 7) // 8]
+        self.clipped.append(
+            self._source.protect_into(self._number, self._start + low, self._start + high, self._masks, out)
+        )
 
 
 def protect_head(
@@ -96,7 +93,7 @@ def protect_head(
 ) -> bytes:
     """Return the masked frame of the head segment, which knows how many values were clipped in all."""
     segment, lanes = source.segments[0], source.head(clipped)
-    prg.apply_masks(lanes, keys, signs, segment.stream_id, 0, segment.w)
+    apply_masks(lanes, keys, signs, segment.stream_id, 0, segment.w)
     return chunk(0, 0, memoryview(_kernels.pack(lanes, segment.w)))
 
 
@@ -201,11 +198,12 @@ class Accumulator:
     ) -> None:
         """Apply masks to one range of one segment of a group's sum, in place."""
         segment, vector = self._segments[number], self._of(group)[number]
+        with Masks(keys, signs) as masks:
 
-        def unmask(low: int, high: int) -> None:
-            prg.apply_masks(vector[start + low : start + high], keys, signs, segment.stream_id, start + low, segment.w)
+            def unmask(low: int, high: int) -> None:
+                masks.apply(vector[start + low : start + high], segment.stream_id, start + low, segment.w)
 
-        self._workers.each(unmask, self._workers.split(stop - start))
+            self._workers.each(unmask, self._workers.split(stop - start))
 
     def finish(self, group: bytes, keys: Sequence[bytes], signs: Sequence[int]) -> list[NDArray[np.unsignedinteger]]:
         """Return a group's sums with all masks applied, and forget every group."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 from secagg import _kernels
 from secagg.encoding.weights import sum_width, whole
 from secagg.errors import InputError, ParameterError
+from secagg.hazmat.prg import Masks
 
 __all__ = ["FixedPoint"]
 
@@ -151,20 +154,58 @@ class FixedPoint:
         After an error, `out` is unspecified.
         """
         reals = _as_reals(x, name)
+        with self._reasons(reals, name):
+            clipped = _kernels.fixed_point_encode(
+                reals, self.clip, self.bits, out, self._rounding_key(key), stream_id, start, weight
+            )
+        return self._checked(clipped, reals, name)
+
+    def protect_into(
+        self,
+        x: NDArray[Any],
+        out: memoryview,
+        *,
+        weight: int,
+        key: bytes | None,
+        masks: Masks,
+        stream_id: int,
+        start: int,
+        w: int,
+        name: str,
+    ) -> int:
+        """Write the encoded, masked and packed values into `out` in one pass and return how many were clipped.
+
+        The bytes are those of `encode_into`, then the masks, then packing to `w` bits. After an error, `out` is unspecified.
+        """
+        reals = _as_reals(x, name)
+        with self._reasons(reals, name):
+            clipped = _kernels.protect_fixed_into(
+                reals, self.clip, self.bits, weight, self._rounding_key(key), masks.keys, masks.signs, stream_id, start, w,
+                out,
+            )  # fmt: skip
+        return self._checked(clipped, reals, name)
+
+    def _rounding_key(self, key: bytes | None) -> bytes | None:
         if self.rounding == "nearest":
-            key = None
-        elif not isinstance(key, bytes) or len(key) != KEY_BYTES:
+            return None
+        if not isinstance(key, bytes) or len(key) != KEY_BYTES:
             raise InputError(f"stochastic rounding needs a key of {KEY_BYTES} bytes")
+        return key
+
+    @contextmanager
+    def _reasons(self, reals: NDArray[Any], name: str) -> Iterator[None]:
+        """Look for the reason of a refusal only then: an extra pass over every good update would cost more than encoding it."""
         try:
-            clipped = _kernels.fixed_point_encode(reals, self.clip, self.bits, out, key, stream_id, start, weight)
+            yield
         except InputError:
-            # Only now look for the reason: an extra pass over every good update would cost more than encoding it.
             bad = len(reals) - int(np.count_nonzero(np.isfinite(reals)))
             if bad:
                 raise InputError(
                     f"{name}: {bad} of {len(reals)} values are NaN or infinite; clean the update first"
                 ) from None
             raise
+
+    def _checked(self, clipped: int, reals: NDArray[Any], name: str) -> int:
         if clipped and self.overflow == "refuse":
             raise InputError(
                 f"{name}: {clipped} of {len(reals)} values are beyond clip={self.clip:g}; clip the update or raise clip"

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from secagg import _kernels
 from secagg.encoding.fixed_point import FixedPoint
 from secagg.encoding.integer import Integer
+from secagg.hazmat.prg import Masks
 from secagg.hazmat.transcript import digest, u64
 
 __all__ = ["Encoded", "Part", "Segment", "Source"]
@@ -145,6 +146,41 @@ class Source:
                 name=part.name,
             )
         return out, clipped
+
+    def protect_into(self, number: int, start: int, stop: int, masks: Masks, out: memoryview) -> int:
+        """Write a range of a segment, encoded, masked and packed, into `out`; return how many values were clipped.
+
+        Parameters
+        ----------
+        number, start, stop : int
+            Which values; in a range that begins on a byte of the packed segment.
+        masks : Masks
+            Secret.
+        out : memoryview
+            Exactly as long as the packed range.
+
+        Raises
+        ------
+        InputError
+            As `encode`.
+        """
+        segment = self.segments[number]
+        (part, low, high), *more = self.pieces(number, start, stop)
+        if not more and isinstance(part.encoding, FixedPoint):
+            return part.encoding.protect_into(
+                part.values[low:high],
+                out,
+                weight=self.weight,
+                key=self._key,
+                masks=masks,
+                stream_id=segment.stream_id,
+                start=start,
+                w=segment.w,
+                name=part.name,
+            )
+        lanes, clipped = self.encode(number, start, stop)
+        masks.pack_into(lanes, segment.stream_id, start, segment.w, out)
+        return clipped
 
     def check(self, absorb: Callable[[memoryview], None] | None = None) -> int:
         """Return how many values will be clipped, having refused an update that cannot be encoded.

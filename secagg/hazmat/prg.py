@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ from secagg import _kernels
 from secagg.errors import InputError
 from secagg.hazmat.guard import exactly
 
-__all__ = ["SEED_BYTES", "apply_masks", "expand", "permutation"]
+__all__ = ["SEED_BYTES", "Masks", "apply_masks", "expand", "permutation"]
 
 SEED_BYTES = 16
 _WORD_BYTES = 8
@@ -50,6 +51,54 @@ def _stream(stream_id: int) -> int:
     return stream_id
 
 
+class Masks:
+    """Seeds and signs, joined once for the kernels; a context, on leaving which the joined copy is wiped.
+
+    Parameters
+    ----------
+    keys : sequence of bytes
+        16 bytes each, secret.
+    signs : sequence of int
+        +1 or -1 for each key.
+
+    Raises
+    ------
+    InputError
+        Another number of signs, or a value out of range.
+    """
+
+    __slots__ = ("keys", "signs")
+
+    def __init__(self, keys: Sequence[bytes], signs: Sequence[int]) -> None:
+        if len(keys) != len(signs):
+            raise InputError(f"{len(keys)} keys but {len(signs)} signs")
+        if any(sign not in (1, -1) for sign in signs):
+            raise InputError("a mask's sign is +1 or -1")
+        for key in keys:
+            exactly(key, SEED_BYTES, "seed")
+        self.keys = np.frombuffer(bytearray().join(keys), dtype=np.uint8).reshape(len(keys), SEED_BYTES)
+        self.signs = np.array(signs, dtype=np.int8)
+
+    def __repr__(self) -> str:
+        return f"<Masks of {len(self.signs)} keys>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.keys.fill(0)
+
+    def apply(self, acc: npt.NDArray[np.unsignedinteger], stream_id: int, start: int, w: int) -> None:
+        """Add all masks to `acc` in place; see `apply_masks`."""
+        _kernels.mask_apply(acc, self.keys, self.signs, _stream(stream_id), start, w)
+
+    def pack_into(
+        self, values: npt.NDArray[np.unsignedinteger], stream_id: int, start: int, w: int, out: memoryview
+    ) -> None:
+        """Write the packed sum of `values` and all masks into `out`; `values` stay as they are."""
+        _kernels.mask_pack_into(values, self.keys, self.signs, _stream(stream_id), start, w, out)
+
+
 def apply_masks(
     acc: npt.NDArray[np.unsignedinteger],
     keys: Sequence[bytes],
@@ -82,17 +131,8 @@ def apply_masks(
     -----
     One pass over `acc`, whatever the number of keys. The joined copy of the keys is wiped.
     """
-    if len(keys) != len(signs):
-        raise InputError(f"{len(keys)} keys but {len(signs)} signs")
-    if any(sign not in (1, -1) for sign in signs):
-        raise InputError("a mask's sign is +1 or -1")
-    for key in keys:
-        exactly(key, SEED_BYTES, "seed")
-    joined = np.frombuffer(bytearray().join(keys), dtype=np.uint8).reshape(len(keys), SEED_BYTES)
-    try:
-        _kernels.mask_apply(acc, joined, np.array(signs, dtype=np.int8), _stream(stream_id), start, w)
-    finally:
-        joined.fill(0)
+    with Masks(keys, signs) as masks:
+        masks.apply(acc, stream_id, start, w)
 
 
 def permutation(key: bytes, n: int) -> list[int]:

@@ -52,6 +52,8 @@ def test_every_state_of_a_table_can_be_reached(table):
 def test_graphs_are_symmetric_and_regular(size, half, seed):
     degree = 2 * half
     edges = graph.Graph(seed, range(size), degree)
+    for vertex, row in edges.items():
+        assert [edges.place(vertex, other) for other in row] == list(range(len(row)))
     assert len(edges) == size
     for i, row in edges.items():
         assert row == sorted(set(row))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 
 from secagg.hazmat import prg
@@ -25,7 +26,8 @@ class Graph(Mapping[int, list[int]]):
 
     Notes
     -----
-    Memory is O(vertices); a row costs O(vertices) on the full graph, O(degree) otherwise.
+    Memory is O(vertices), and on a sparse graph O(degree) for each row that was asked for; a row costs O(vertices) on the full
+    graph, O(degree) otherwise, the first time.
     """
 
     def __init__(self, seed: bytes, vertices: Sequence[int], degree: int) -> None:
@@ -33,6 +35,7 @@ class Graph(Mapping[int, list[int]]):
         self._degree = degree
         self._order: list[int] = []
         self._position: dict[int, int] = {}
+        self._rows: dict[int, list[int]] = {}
         if not self.full:
             self._order = [self._vertices[i] for i in prg.permutation(seed, len(self._vertices))]
             self._position = {vertex: position for position, vertex in enumerate(self._order)}
@@ -45,6 +48,20 @@ class Graph(Mapping[int, list[int]]):
     def __getitem__(self, vertex: int) -> list[int]:
         if self.full:
             return [other for other in self._vertices if other != vertex]
+        row = self._rows.get(vertex)
+        if row is None:
+            row = self._rows[vertex] = self._circulant(vertex)
+        return list(row)
+
+    def place(self, vertex: int, neighbour: int) -> int:
+        """Return how many of a vertex's neighbours come before `neighbour`: its index in the row, without making the row."""
+        if self.full:
+            return bisect_left(self._vertices, neighbour) - (vertex < neighbour)
+        if vertex not in self._rows:
+            self._rows[vertex] = self._circulant(vertex)
+        return bisect_left(self._rows[vertex], neighbour)
+
+    def _circulant(self, vertex: int) -> list[int]:
         at, size = self._position[vertex], len(self._order)
         return sorted(self._order[(at + d) % size] for d in range(-(self._degree // 2), self._degree // 2 + 1) if d)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -125,7 +124,7 @@ class ServerState(Secret):
         for dealer in setup.neighbours[rank]:
             if dealer in members:
                 body = batch.dealings[setup.ids[dealer]][1]
-                at = bisect_left(setup.neighbours[dealer], rank)
+                at = setup.neighbours.place(dealer, rank)
                 sealed.append(body.sealed[at * size : (at + 1) * size])
                 hashes.append(holder_root(setup, body, dealer, rank))
         return Delivery(batch.members, b"".join(hashes), b"".join(sealed))
@@ -154,5 +153,5 @@ class ServerState(Secret):
 def holder_root(setup: Setup, body: Dealing, dealer: int, holder: int) -> bytes:
     """Return the dealer's signed hash over one holder's shares."""
     # The dealer is a holder too, in order of rank among its neighbours.
-    at = bisect_left(setup.neighbours[dealer], holder) + (dealer < holder)
+    at = setup.neighbours.place(dealer, holder) + (dealer < holder)
     return body.holder_hashes[at * HASH_BYTES : (at + 1) * HASH_BYTES]

@@ -1,0 +1,1 @@
+"""What every benchmark measures with: pairs, marks, records, sessions that can be played again, worker processes."""

@@ -1,0 +1,47 @@
+"""The marks: what each named ratio has to reach. A mark that is not met stays in the table, as not met."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["MARKS", "Mark"]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A bound: at least so much (peer's time / ours, or bound / ours), or at most so much (ours / peer's, or a size)."""
+
+    most: bool
+    bound: float
+    unit: str = "x"
+
+    def met(self, value: float) -> bool:
+        """Whether a measured value reaches the mark."""
+        return value <= self.bound if self.most else value >= self.bound
+
+    def __str__(self) -> str:
+        return f"{'<=' if self.most else '>='} {self.bound:g}{'' if self.unit == 'x' else ' ' + self.unit}"
+
+
+def _least(bound: float) -> Mark:
+    return Mark(most=False, bound=bound)
+
+
+def _most(bound: float, unit: str = "x") -> Mark:
+    return Mark(most=True, bound=bound, unit=unit)
+
+
+MARKS = {
+    "mask_vs_bound": _least(0.85),
+    "mask_vs_cryptography": _least(3),
+    "client_vs_flower_k10": _least(15),
+    "client_vs_flower_k100": _least(60),
+    "server_vs_flower_n100": _least(300),
+    "server_vs_plaintext": _most(3),
+    "server_vs_plaintext_drop10": _most(5),
+    "shamir_vs_pycryptodome": _least(300),
+    "bytes_vs_plaintext": _most(0.73),
+    "client_peak_memory": _most(64, "MB"),
+    "client_setup_k100": _most(10, "ms"),
+    "server_rebuild_k100": _most(20, "ms"),
+}
