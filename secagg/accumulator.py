@@ -78,13 +78,10 @@ class _Chunk:
 
     def fill(self, low: int, high: int) -> None:
         """Encode, mask and pack a range of the chunk's values; `low` is a multiple of 8."""
-        segment = self._source.segments[self._number]
-        lanes, clipped = self._source.encode(self._number, self._start + low, self._start + high)
-        self.clipped.append(clipped)
-        prg.apply_masks(lanes, self._keys, self._signs, segment.stream_id, self._start + low, segment.w)
-        packed = _kernels.pack(lanes, segment.w)
-        at = low * segment.w // 8
-        self._into[at : at + len(packed)] = packed
+        w = self._source.segments[self._number].w
+        out = self._into[low * w // 8 : (high * w + 7) // 8]
+        with prg.joined(self._keys, self._signs) as masks:
+            self.clipped.append(self._source.protect(self._number, self._start + low, self._start + high, out, masks))
 
 
 def protect_head(

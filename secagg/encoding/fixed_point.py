@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -150,13 +151,58 @@ class FixedPoint:
 
         After an error, `out` is unspecified.
         """
+
+        def encode(reals: NDArray[Any], rounding: bytes | None) -> int:
+            return _kernels.fixed_point_encode(reals, self.clip, self.bits, out, rounding, stream_id, start, weight)
+
+        return self._guarded(x, key, name, encode)
+
+    def protect_into(
+        self,
+        x: NDArray[Any],
+        out: memoryview,
+        masks: tuple[NDArray[np.uint8], NDArray[np.int8]],
+        *,
+        weight: int,
+        key: bytes | None,
+        stream_id: int,
+        start: int,
+        w: int,
+        name: str,
+    ) -> int:
+        """Encode as `encode_into` does, mask and pack in the same pass; return how many values were clipped.
+
+        Parameters
+        ----------
+        x, weight, key, stream_id, start, name
+            As for `encode`. Secret.
+        out : memoryview
+            Exactly ``ceil(len(x) * w / 8)`` bytes; zeros or unspecified after an error.
+        masks : tuple of ndarray
+            Keys and signs, from `secagg.hazmat.prg.joined`; their streams are `stream_id` from `start` on too.
+        w : int
+            Bits of a packed value.
+        """
+        keys, signs = masks
+
+        def protect(reals: NDArray[Any], rounding: bytes | None) -> int:
+            return _kernels.protect_fixed_into(
+                reals, self.clip, self.bits, weight, rounding, keys, signs, stream_id, start, w, out
+            )
+
+        return self._guarded(x, key, name, protect)
+
+    def _guarded(
+        self, x: NDArray[Any], key: bytes | None, name: str, run: Callable[[NDArray[Any], bytes | None], int]
+    ) -> int:
+        """Return what `run` counts as clipped, having refused what cannot be encoded with an error that says why."""
         reals = _as_reals(x, name)
         if self.rounding == "nearest":
             key = None
         elif not isinstance(key, bytes) or len(key) != KEY_BYTES:
             raise InputError(f"stochastic rounding needs a key of {KEY_BYTES} bytes")
         try:
-            clipped = _kernels.fixed_point_encode(reals, self.clip, self.bits, out, key, stream_id, start, weight)
+            clipped = run(reals, key)
         except InputError:
             # Only now look for the reason: an extra pass over every good update would cost more than encoding it.
             bad = len(reals) - int(np.count_nonzero(np.isfinite(reals)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -145,6 +146,42 @@ class Source:
                 name=part.name,
             )
         return out, clipped
+
+    def protect(
+        self,
+        number: int,
+        start: int,
+        stop: int,
+        out: memoryview,
+        masks: tuple[NDArray[np.uint8], NDArray[np.int8]],
+    ) -> int:
+        """Write a range of a segment other than the head, encoded, masked and packed; return how many values were clipped.
+
+        Parameters
+        ----------
+        number, start, stop : int
+        out : memoryview
+            Exactly ``ceil((stop - start) * w / 8)`` bytes; unspecified after an error.
+        masks : tuple of ndarray
+            Keys and signs, from `secagg.hazmat.prg.joined`.
+
+        Raises
+        ------
+        InputError
+            As `encode`.
+        """
+        segment = self.segments[number]
+        pieces = list(islice(self.pieces(number, start, stop), 2))
+        encoding = pieces[0][0].encoding if len(pieces) == 1 else None
+        if isinstance(encoding, FixedPoint):  # one array's values: read once, written once
+            part, low, high = pieces[0]
+            return encoding.protect_into(
+                part.values[low:high], out, masks, weight=self.weight, key=self._key, stream_id=segment.stream_id,
+                start=start, w=segment.w, name=part.name,
+            )  # fmt: skip
+        lanes, clipped = self.encode(number, start, stop)
+        _kernels.mask_pack_into(lanes, *masks, segment.stream_id, start, segment.w, out)
+        return clipped
 
     def check(self, absorb: Callable[[memoryview], None] | None = None) -> int:
         """Return how many values will be clipped, having refused an update that cannot be encoded.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ from secagg import _kernels
 from secagg.errors import InputError
 from secagg.hazmat.guard import exactly
 
-__all__ = ["SEED_BYTES", "apply_masks", "expand", "permutation"]
+__all__ = ["SEED_BYTES", "apply_masks", "expand", "joined", "permutation"]
 
 SEED_BYTES = 16
 _WORD_BYTES = 8
@@ -82,17 +83,30 @@ def apply_masks(
     -----
     One pass over `acc`, whatever the number of keys. The joined copy of the keys is wiped.
     """
+    with joined(keys, signs) as (rows, plus_or_minus):
+        _kernels.mask_apply(acc, rows, plus_or_minus, _stream(stream_id), start, w)
+
+
+@contextmanager
+def joined(keys: Sequence[bytes], signs: Sequence[int]) -> Iterator[tuple[npt.NDArray[np.uint8], npt.NDArray[np.int8]]]:
+    """Give mask keys and signs as the kernels take them; the joined copy of the keys is wiped afterwards.
+
+    Raises
+    ------
+    InputError
+        As `apply_masks`, of keys and signs.
+    """
     if len(keys) != len(signs):
         raise InputError(f"{len(keys)} keys but {len(signs)} signs")
     if any(sign not in (1, -1) for sign in signs):
         raise InputError("a mask's sign is +1 or -1")
     for key in keys:
         exactly(key, SEED_BYTES, "seed")
-    joined = np.frombuffer(bytearray().join(keys), dtype=np.uint8).reshape(len(keys), SEED_BYTES)
+    rows = np.frombuffer(bytearray().join(keys), dtype=np.uint8).reshape(len(keys), SEED_BYTES)
     try:
-        _kernels.mask_apply(acc, joined, np.array(signs, dtype=np.int8), _stream(stream_id), start, w)
+        yield rows, np.array(signs, dtype=np.int8)
     finally:
-        joined.fill(0)
+        rows.fill(0)
 
 
 def permutation(key: bytes, n: int) -> list[int]:
