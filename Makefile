@@ -92,7 +92,7 @@ bench-full: $(STAMP) $(PEERS)  ## The same at the large sizes: an hour, and 8 GB
 .bench/venvs/%/installed: benchmarks/peers/requirements/%.txt
 	rm -rf $(@D)
 	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/python -m pip install --quiet -r $< && touch $@ || echo "$*: cannot be installed here"
+	$(@D)/bin/python -m pip install -qq -r $< && touch $@ || echo "$*: cannot be installed here"
 
 clean:  ## Remove everything that make made
 	rm -rf $(VENV) build dist site .bench .benchmarks .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,4 +1,4 @@
-"""Encoding and decoding against the same arithmetic written in numpy, in double precision."""
+"""A whole update in and out of the encoding layer, against numpy doing the same arithmetic over the same arrays."""
 
 from __future__ import annotations
 
@@ -12,56 +12,70 @@ import secagg
 if TYPE_CHECKING:
     from conftest import Paired, Scale
 
-CLIP, BITS, WIDTH = 1.0, 16, 23
+BITS = 16
 LEVELS = 2**BITS - 1
 KEY = bytes(range(16))
+CLIENTS = 100
 
 
 @pytest.fixture
-def values(scale: Scale) -> np.ndarray:
-    """A million float32, some of them beyond the clip."""
-    return np.random.default_rng(3).normal(0, 0.5, 1000 if scale == "small" else 1_000_000).astype(np.float32)
+def update(scale: Scale) -> dict[str, np.ndarray]:
+    """Fifty arrays of a model, a million float32 together, some of them beyond the clip."""
+    rows = 2 if scale == "small" else 200
+    rng = np.random.default_rng(3)
+    return {f"layer{i:02d}": rng.normal(0, 0.5, (rows, 100)).astype(np.float32) for i in range(50)}
 
 
-def scaled(x: np.ndarray) -> np.ndarray:
-    """Return the values as numbers of steps from the bottom of the range."""
-    return (np.clip(x.astype(np.float64), -CLIP, CLIP) + CLIP) * (LEVELS / (2 * CLIP))
+@pytest.fixture
+def plan(update: dict[str, np.ndarray]) -> secagg.encoding.SegmentPlan:
+    """How such an update is laid out, rounded to nearest so that outputs can be compared."""
+    encoding = secagg.FixedPoint(clip=1.0, bits=BITS, rounding="nearest")
+    layout = secagg.Layout.of(update)
+    return secagg.Params(clients=CLIENTS, layout=layout, encoding=encoding).segment_plan
 
 
-@pytest.mark.parametrize("rounding", ["stochastic", "nearest"])
-def test_encode(rounding: str, values: np.ndarray, paired: Paired) -> None:
-    """Clip, scale, round, as uint32 lanes."""
-    encoding = secagg.FixedPoint(clip=CLIP, bits=BITS, rounding=rounding)
-    rng = np.random.default_rng(4)
+def in_steps(update: dict[str, np.ndarray]) -> np.ndarray:
+    """Return the update as one vector of encoded integers."""
+    flat = np.concatenate([array.ravel() for array in update.values()]).astype(np.float64)
+    return np.floor((np.clip(flat, -1, 1) + 1) * (LEVELS / 2) + 0.5).astype(np.uint32)
+
+
+def test_encode_update(update: dict[str, np.ndarray], plan: secagg.encoding.SegmentPlan, paired: Paired) -> None:
+    """Fifty arrays into one vector of lanes."""
     made: dict[str, np.ndarray] = {}
 
     def ours() -> None:
-        made["ours"], _ = encoding.encode(values, w=WIDTH, weight=1, key=KEY, stream_id=1, start=0, name="x")
+        made["ours"] = plan.encode(update, 1, None, KEY).vectors[1]
 
     def theirs() -> None:
-        steps = scaled(values)
-        made["theirs"] = np.floor(steps + (0.5 if rounding == "nearest" else rng.random(len(steps)))).astype(np.uint32)
-
-    def equal() -> bool:
-        apart = np.abs(made["ours"].astype(np.int64) - made["theirs"].astype(np.int64))
-        return int(apart.max()) <= (0 if rounding == "nearest" else 1)
-
-    paired(ours, theirs, equal=equal, nbytes=values.nbytes, about=f"encode, {rounding}, numpy {np.__version__}")
-
-
-def test_decode(values: np.ndarray, paired: Paired) -> None:
-    """Sums of a hundred clients back to reals."""
-    encoding = secagg.FixedPoint(clip=CLIP, bits=BITS)
-    sums = np.floor(100 * scaled(values)).astype(np.uint64)
-    made: dict[str, np.ndarray] = {}
-
-    def ours() -> None:
-        made["ours"] = encoding.decode_sum(sums, 100)
-
-    def theirs() -> None:
-        made["theirs"] = sums * (2 * CLIP / LEVELS) - 100 * CLIP
+        made["theirs"] = in_steps(update)
 
     paired(
-        ours, theirs, equal=lambda: bool(np.allclose(made["ours"], made["theirs"], rtol=0, atol=1e-10)),
-        nbytes=sums.nbytes, about=f"decode a sum, numpy {np.__version__}",
+        ours, theirs, equal=lambda: np.array_equal(made["ours"], made["theirs"]),
+        nbytes=sum(array.nbytes for array in update.values()),
+        about=f"encode an update of {len(update)} arrays, numpy {np.__version__}",
+    )  # fmt: skip
+
+
+def test_decode_update(update: dict[str, np.ndarray], plan: secagg.encoding.SegmentPlan, paired: Paired) -> None:
+    """Sums of a hundred equal updates back into fifty arrays of means."""
+    encoded = in_steps(update)
+    head = np.array([CLIENTS, 0, CLIENTS], dtype=plan.encode(update, 1, None, KEY).vectors[0].dtype)
+    sums = [head, (CLIENTS * encoded.astype(np.uint64)).astype(np.uint32)]
+    made: dict[str, dict[str, np.ndarray]] = {}
+
+    def ours() -> None:
+        made["ours"] = plan.decode([array.copy() for array in sums]).mean
+
+    def theirs() -> None:
+        flat = sums[1] * (2 / (LEVELS * CLIENTS)) - 1
+        cuts = np.split(flat.astype(np.float32), np.cumsum([array.size for array in update.values()])[:-1])
+        made["theirs"] = {name: cut.reshape(update[name].shape) for name, cut in zip(update, cuts, strict=True)}
+
+    def equal() -> bool:
+        return all(np.allclose(made["ours"][name], made["theirs"][name], rtol=0, atol=1e-6) for name in update)
+
+    paired(
+        ours, theirs, equal=equal, nbytes=sums[1].nbytes,
+        about=f"decode the mean of {len(update)} arrays, numpy {np.__version__}",
     )  # fmt: skip

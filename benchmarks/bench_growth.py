@@ -20,17 +20,12 @@ if TYPE_CHECKING:
 
     from conftest import Scale
 
+SPARSE = {"neighbours": 36, "threat": "semi-honest", "corrupt": 0.05}  # holds for all of 50 to 1000 clients
 CURVES: dict[str, dict[str, Any]] = {
     "length": {"over": "length", "sizes": (10_000, 100_000, 1_000_000, 10_000_000), "clients": 10, "repeats": 3},
     "clients_full_graph": {"over": "clients", "sizes": (10, 20, 50, 100, 200), "length": 10_000, "repeats": 1},
-    "clients_sparse": {
-        "over": "clients", "sizes": (30, 100, 300), "length": 10_000, "repeats": 1, "neighbours": 22,
-        "threat": "semi-honest",
-    },
-    "clients_sparse_1000": {
-        "over": "clients", "sizes": (100, 300, 1000), "length": 10_000, "repeats": 1, "neighbours": 30,
-        "threat": "semi-honest", "threshold": 17, "corrupt": 50,
-    },
+    "clients_sparse": {"over": "clients", "sizes": (50, 100, 200, 400), "length": 10_000, "repeats": 1, **SPARSE},
+    "clients_sparse_1000": {"over": "clients", "sizes": (100, 300, 1000), "length": 10_000, "repeats": 1, **SPARSE},
 }  # fmt: skip
 MEASURES = ("client", "server", "bytes up", "bytes down")
 
@@ -49,10 +44,8 @@ def test_growth(name: str, scale: Scale, records: Records, note: Callable[[str],
     fixed = dict(CURVES[name])
     over, sizes, repeats = fixed.pop("over"), fixed.pop("sizes"), fixed.pop("repeats")
     if scale == "small":
-        sizes, repeats, fixed = sizes[:1], 1, {**fixed, "length": 100}
-        sizes = (30,) if over == "clients" else (100,)
-        if "corrupt" in fixed:
-            fixed |= {"corrupt": 2, "neighbours": 22, "threshold": 12}
+        repeats, fixed = 1, {**fixed, "length": 100}
+        sizes = (50 if "neighbours" in fixed else 10,) if over == "clients" else (100,)
     points = [_point({**fixed, over: size}, repeats) for size in sizes]
     if scale == "small":
         return

@@ -166,9 +166,7 @@ class Server:
         PeerError
             The frame was refused; nothing of it was kept.
         """
-        if sender is not None:
-            self._core.check_sender(frame, sender)
-        return self._core.receive(frame)
+        return self._core.receive(frame, sender)
 
     def close_phase(self) -> None:
         """End the open phase with what has arrived.

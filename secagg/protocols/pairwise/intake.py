@@ -36,18 +36,17 @@ class Intake:
     def __init__(self, state: ServerState) -> None:
         self._state = state
 
-    def check_sender(self, frame: bytes, sender: str) -> None:
-        """Refuse a frame that names another sender than the carrier does."""
-        _, outer = decode_frame(frame, max_bytes=self._state.params.max_frame_bytes)
-        if outer.sender != sender:
-            raise AuthenticationError(
-                "the carrier names another sender than the frame", peer=sender, phase=self._state.phase
-            )
+    def receive(self, frame: bytes, carrier: str | None = None) -> str:
+        """Take one client frame and return its authenticated sender; state changes only if all of it holds.
 
-    def receive(self, frame: bytes) -> str:
-        """Take one client frame and return its authenticated sender; state changes only if all of it holds."""
+        A frame that names another sender than the carrier does is refused.
+        """
         kind, outer = decode_frame(frame, max_bytes=self._state.params.max_frame_bytes)
         sender = outer.sender
+        if carrier is not None and sender != carrier:
+            raise AuthenticationError(
+                "the carrier names another sender than the frame", peer=carrier, phase=self._state.phase
+            )
         if sender == SERVER or sender not in self._state.roster:
             raise AuthenticationError("sender is not in the roster", peer=sender or None, phase=self._state.phase)
         if outer.session != self._state.session:

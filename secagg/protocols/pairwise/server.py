@@ -164,13 +164,12 @@ class PairwiseServer(Secret):
             raise InputError(f"{what} names {strangers[0]!r}, who is not in the roster")
         return tuple(sorted(set(ids), key=str.encode))
 
-    def check_sender(self, frame: bytes, sender: str) -> None:
-        """Refuse a frame that names another sender than the carrier does."""
-        self._intake.check_sender(frame, sender)
+    def receive(self, frame: bytes, carrier: str | None = None) -> str:
+        """Take one client frame and return its authenticated sender; state changes only if all of it holds.
 
-    def receive(self, frame: bytes) -> str:
-        """Take one client frame and return its authenticated sender; state changes only if all of it holds."""
-        return self._intake.receive(frame)
+        A frame that names another sender than the carrier does is refused.
+        """
+        return self._intake.receive(frame, carrier)
 
     def close_phase(self) -> Opening | None:
         """End the open phase; return the Opening when it was the last.
