@@ -24,7 +24,7 @@ HEADERS = [*_relative("**/*.h"), *_relative("**/*.inc.c")]
 
 # No -march and no per-file flags: each function names its own target, and dispatch picks at run time. The
 # encoder must give the same bytes everywhere, so a*b + c is never contracted into one rounding.
-UNIX_FLAGS = ["-std=c11", "-O3", "-ffp-contract=off", "-fvisibility=hidden", "-Wall", "-Wextra"]
+UNIX_FLAGS = ["-std=c11", "-O3", "-fno-fast-math", "-ffp-contract=off", "-fvisibility=hidden", "-Wall", "-Wextra"]
 
 ffi = FFI()
 ffi.cdef((NATIVE / "ffi.cdef.h").read_text(encoding="utf-8"))

@@ -4,6 +4,10 @@
 
 #include "secagg_native.h"
 
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "the kernels read lanes as little-endian memory; the fallback runs on big-endian machines"
+#endif
+
 #if defined(__x86_64__) || defined(_M_X64)
 #define SA_X86_64 1
 #elif defined(__aarch64__) || defined(_M_ARM64)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from secagg import _kernels
 from secagg.encoding import Segment, Source
-from secagg.errors import InputError, StateError
+from secagg.errors import AbortError, InputError, StateError
 from secagg.hazmat.prg import Masks, apply_masks
 from secagg.spool import Spool
 from secagg.wire import ChunkPlan
@@ -31,6 +31,7 @@ def protect(
     frame_bytes: int,
     chunk: Callable[[int, int, memoryview], bytes],
     workers: Workers,
+    pin: Callable[[Source, int, int, int, int], Source] | None = None,
 ) -> Iterator[tuple[bytes, int]]:
     """Yield the masked frames of one segment, and with each how many of its values were clipped.
 
@@ -47,11 +48,13 @@ def protect(
     chunk : callable
         ``(segment, index, payload) -> frame``.
     workers : Workers
+    pin : callable, optional
+        ``(source, segment, index, start, stop) -> source``: what a chunk is really made of, a copy that was checked.
 
     Raises
     ------
     InputError
-        A value cannot be encoded.
+        A value cannot be encoded, or `pin` refuses.
 
     Notes
     -----
@@ -61,7 +64,8 @@ def protect(
     with Masks(keys, signs) as masks:
         for index, start, stop in ChunkPlan(segment.count, segment.w, frame_bytes):
             payload = bytearray(((stop - start) * segment.w + 7) // 8)
-            work = _Chunk(source, number, start, payload, masks)
+            fixed = source if pin is None else pin(source, number, index, start, stop)
+            work = _Chunk(fixed, number, start, payload, masks)
             workers.each(work.fill, workers.split(stop - start))
             yield chunk(number, index, memoryview(payload)), sum(work.clipped)
 
@@ -136,6 +140,7 @@ class Accumulator:
         self._workers = workers or Workers(1)
         self._spool = spool or Spool(1 << 62)
         self._sums: dict[bytes, list[NDArray[np.unsignedinteger]]] = {}
+        self._broken = False
 
     def chunks(self) -> list[list[int]]:
         """Return, per segment, the payload bytes of each chunk."""
@@ -175,11 +180,18 @@ class Accumulator:
                 raise InputError("too many different contexts in one round")
             sums = [np.zeros(s.count, dtype=_kernels.lane_dtype(s.w)) for s in self._segments]
             self._sums[group] = sums
+        self._check_whole()
+        self._broken = True  # until all of it is added
         for (number, index), payload in self._spool.payloads(client):
             start, stop = self._plans[number].span(index)
             add = partial(_add_range, sums[number][start:stop], payload, self._segments[number].w)
             self._workers.each(add, self._workers.split(stop - start))
+        self._broken = False
         self._spool.drop(client)
+
+    def _check_whole(self) -> None:
+        if self._broken:
+            raise AbortError("an upload was added in part when the machine failed; abort the round")
 
     def merge(self, other: Accumulator) -> None:
         """Add another accumulator's groups to this one's."""
@@ -208,10 +220,12 @@ class Accumulator:
     def finish(self, group: bytes, keys: Sequence[bytes], signs: Sequence[int]) -> list[NDArray[np.unsignedinteger]]:
         """Return a group's sums with all masks applied, and forget every group."""
         self._of(group)
+        self._check_whole()
+        self._broken = True  # a mask that was removed must not be removed again
         for number, segment in enumerate(self._segments):
             self.unmask_range(group, number, 0, segment.count, keys, signs)
         sums = self._sums[group]
-        self._sums = {}
+        self._sums, self._broken = {}, False
         self._spool.clear()
         return sums
 

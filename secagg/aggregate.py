@@ -32,6 +32,10 @@ class Aggregate:
         self.blamed = blamed
         self.nbytes = nbytes
 
+    def release(self) -> None:
+        """Forget what was decoded; it is decoded anew when asked for."""
+        self._decoded.release()
+
     def __repr__(self) -> str:
         return (
             f"Aggregate(weight={self.weight}, contributors={self.contributors!r}, clipped={self.clipped}, "

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -14,15 +15,19 @@ from secagg.encoding import Source
 from secagg.errors import DecodeError, InputError, ParameterError, SecAggError, StateError
 from secagg.hazmat import aead
 from secagg.hazmat.kdf import hkdf
-from secagg.hazmat.transcript import u64
+from secagg.hazmat.transcript import digest, u64
 from secagg.identity import Identity, Roster
 from secagg.params import Params
 from secagg.protocols.pairwise import PairwiseClient, Upload
+from secagg.protocols.pairwise.upload import chunk_nonce
 from secagg.protocols.secret import SecretStruct
 from secagg.store import Ledger, open_snapshot, seal_snapshot
+from secagg.wire import ChunkPlan
 from secagg.workers import Workers
 
 __all__ = ["Awaiting", "Client", "rounding_key"]
+
+Pins: TypeAlias = dict[tuple[int, int], bytes]  # segment and chunk -> tag of its values. Secret
 
 
 class _Snapshot(SecretStruct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -183,9 +188,9 @@ class Client:
             The ledger cannot be written, or says that the round is over; nothing leaves.
         """
         upload, source = self._open(update, weight, metrics, context)
-        if upload.intended:  # chunks of a streamed update may have left
-            self._intend(upload, source, context)
-        self._core.send(self._whole(upload, source))
+        # Where chunks of a streamed update may have left, these have to be made of the very same values.
+        pins = self._intend(upload, source, context)[0] if upload.intended else None
+        self._core.send(self._whole(upload, source, pins))
 
     def stream(
         self,
@@ -208,13 +213,14 @@ class Client:
 
         Notes
         -----
-        The update is read twice, first to refuse what cannot be encoded and to let the ledger know which update it is, and
-        must not change meanwhile. Arrays must be C-contiguous, or are copied.
+        The update is read twice, first to refuse what cannot be encoded and to let the ledger know which update it is. If it
+        has changed when a chunk is read again, InputError comes from the iterator and the chunk does not leave. Arrays must be
+        C-contiguous, or are copied. A memory-mapped file that is cut short meanwhile ends the process, as it always does.
         """
         upload, source = self._open(update, weight, metrics, context)
         if upload.whole and not upload.intended:  # it was sent whole before: compare before anything leaves
             return iter(self._whole(upload, source))
-        return self._one_by_one(upload, source, self._intend(upload, source, context))
+        return self._one_by_one(upload, source, *self._intend(upload, source, context))
 
     def _open(
         self, update: Any, weight: int, metrics: Mapping[str, float] | None, context: bytes
@@ -227,31 +233,49 @@ class Client:
             key = rounding_key(self._rounding_seed, self._me, self.awaiting.round_id)
         return upload, self._params.segment_plan.open(update, weight, metrics, key)
 
-    def _intend(self, upload: Upload, source: Source, context: bytes) -> int:
-        """Let the memory know which update is about to leave; return how many of its values are clipped."""
-        mark = aead.Gmac(upload.intent_key)
-        mark.update(source.fingerprint(bytes(context)))
-        clipped = source.check(mark.update)
-        upload.intend(mark.finish())
-        return clipped
+    def _intend(self, upload: Upload, source: Source, context: bytes) -> tuple[Pins, int]:
+        """Let the memory know which update is about to leave; return what holds it to that, and how many values are clipped."""
+        pins: Pins = {}
+        clipped = 0
+        for number, segment in enumerate(source.segments[1:], start=1):
+            for index, start, stop in ChunkPlan(segment.count, segment.w, self._params.frame_bytes):
+                tag = aead.Gmac(upload.intent_key, chunk_nonce(number, index))
+                clipped += source.check(number, start, stop, tag.update)
+                pins[number, index] = tag.finish()
+        upload.intend(
+            digest("intent", source.fingerprint(bytes(context)), b"".join(pins[place] for place in sorted(pins)))
+        )
+        return pins, clipped
 
-    def _segment(self, upload: Upload, source: Source, number: int) -> Iterator[tuple[bytes, int]]:
-        return protect(source, number, upload.keys, upload.signs, self._params.frame_bytes, upload.chunk, self._workers)
+    def _segment(self, upload: Upload, source: Source, number: int, pins: Pins | None) -> Iterator[tuple[bytes, int]]:
+        def pin(source: Source, number: int, index: int, start: int, stop: int) -> Source:
+            """Copy a chunk's values and check the copy: the caller's array, or its file, may have changed since it was read."""
+            copy = source.copy(number, start, stop)
+            tag = aead.Gmac(upload.intent_key, chunk_nonce(number, index))
+            copy.check(number, start, stop, tag.update)
+            if pins is None or not hmac.compare_digest(tag.finish(), pins[number, index]):
+                raise InputError("the update changed while it was being sent; send the one that was begun, or none")
+            return copy
 
-    def _whole(self, upload: Upload, source: Source) -> list[bytes]:
-        """Return all frames of an upload that nothing has left of; the memory knows it when this returns."""
+        return protect(
+            source, number, upload.keys, upload.signs, self._params.frame_bytes, upload.chunk, self._workers,
+            None if pins is None else pin,
+        )  # fmt: skip
+
+    def _whole(self, upload: Upload, source: Source, pins: Pins | None = None) -> list[bytes]:
+        """Return all frames of an upload; the memory knows it when this returns."""
         frames, clipped = [], 0
         for number in range(1, len(source.segments)):
-            for frame, count in self._segment(upload, source, number):
+            for frame, count in self._segment(upload, source, number, pins):
                 frames.append(frame)
                 clipped += count
         head = protect_head(source, clipped, upload.keys, upload.signs, upload.chunk)
         return [head, *frames, upload.finish()]
 
-    def _one_by_one(self, upload: Upload, source: Source, clipped: int) -> Iterator[bytes]:
+    def _one_by_one(self, upload: Upload, source: Source, pins: Pins, clipped: int) -> Iterator[bytes]:
         yield protect_head(source, clipped, upload.keys, upload.signs, upload.chunk)
         for number in range(1, len(source.segments)):
-            for frame, _ in self._segment(upload, source, number):
+            for frame, _ in self._segment(upload, source, number, pins):
                 yield frame
         yield upload.finish()
 

@@ -202,7 +202,9 @@ class Server:
         room = KEPT_BYTES
         for count, round_id in enumerate(sorted(self._results, reverse=True)):
             kept = self._results[round_id]
-            room -= kept.nbytes if count and isinstance(kept, Aggregate) else 0
+            if count and isinstance(kept, Aggregate):
+                kept.release()
+                room -= kept.nbytes
             if count >= KEPT_RESULTS or room < 0:
                 del self._results[round_id]
 

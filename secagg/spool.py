@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import IO, Any
 
-from secagg.errors import InputError, ParameterError
+from secagg.errors import AbortError, InputError, ParameterError
 
 __all__ = ["Spool"]
 
@@ -64,12 +65,14 @@ class Spool:
             return
         try:
             if self._file is None:
-                self._file = tempfile.TemporaryFile(prefix="secagg-spool-")  # noqa: SIM115  # it lives as long as the spool
+                # It lives as long as the spool. Unbuffered, so that a write that failed is not tried again with the next.
+                self._file = tempfile.TemporaryFile(prefix="secagg-spool-", buffering=0)  # noqa: SIM115
             spare = self._free[size]
             at = spare[-1] if spare else self._end
             self._file.seek(at)
-            self._file.write(payload)
-            self._file.flush()
+            left = payload.cast("B")
+            while left.nbytes:
+                left = left[self._file.write(left) :]
         except OSError as error:
             raise InputError(f"no room for unfinished uploads: {error.strerror}") from None
         if spare:
@@ -80,21 +83,33 @@ class Spool:
         self.in_file += size
 
     def payloads(self, client: str) -> Iterator[tuple[Place, memoryview]]:
-        """Yield what is kept of a client's upload, one payload at a time."""
+        """Yield what is kept of a client's upload, one payload at a time; AbortError if the file fails."""
         yield from self._kept[client].items()
         for place, (at, size) in self._written[client].items():
-            if self._file is not None:
+            yield place, memoryview(self._read(at, size))
+
+    def _read(self, at: int, size: int) -> bytes:
+        parts: list[bytes] = []
+        try:
+            while size and self._file is not None:
                 self._file.seek(at)
-                yield place, memoryview(self._file.read(size))
+                part = self._file.read(size)
+                if not part:
+                    break
+                parts.append(part)
+                at, size = at + len(part), size - len(part)
+        except OSError as error:
+            raise AbortError(f"the file of unfinished uploads cannot be read: {error.strerror}") from None
+        if size:
+            raise AbortError("the file of unfinished uploads is shorter than what was written to it")
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def last_bytes(self, client: str) -> Iterator[tuple[Place, int]]:
         """Yield the last byte of each payload of a client's upload."""
         for place, payload in self._kept[client].items():
             yield place, payload[-1]
         for place, (at, size) in self._written[client].items():
-            if self._file is not None:
-                self._file.seek(at + size - 1)
-                yield place, self._file.read(1)[0]
+            yield place, self._read(at + size - 1, 1)[0]
 
     def drop(self, client: str) -> None:
         """Forget a client's upload."""
@@ -111,5 +126,6 @@ class Spool:
         self._free.clear()
         self.in_memory = self.in_file = self._end = 0
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):
+                self._file.close()
             self._file = None

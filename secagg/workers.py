@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
 from secagg.errors import ParameterError
 
@@ -37,7 +37,7 @@ class Workers:
 
     Notes
     -----
-    Threads are started at the first range that is worth one, and end with this object.
+    Threads are started at the first range that is worth one, and end with this object. Calls do not nest.
     """
 
     def __init__(self, threads: int | None = None) -> None:
@@ -67,5 +67,13 @@ class Workers:
         if self._pool is None or self._process != os.getpid():  # a fork leaves the threads behind
             self._process = os.getpid()
             self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="secagg")
-        for future in [self._pool.submit(run, start, stop) for start, stop in todo]:
-            future.result()
+        futures = [self._pool.submit(run, start, stop) for start, stop in todo]
+        try:
+            wait(futures, return_when=FIRST_EXCEPTION)
+        finally:
+            for future in futures:
+                future.cancel()  # those that have not begun
+            wait(futures)  # nothing still runs on what the caller may wipe or use again
+        for future in futures:
+            if not future.cancelled():
+                future.result()

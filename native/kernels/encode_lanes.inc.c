@@ -3,6 +3,12 @@
 #include "../common/zero.h"
 #include "../dispatch.h"
 
+#ifdef __FAST_MATH__
+#error "the encoder's bytes must be the same everywhere: build without -ffast-math"
+#endif
+#if defined(_WIN32) && defined(__GNUC__) && !defined(__clang__)
+#error "GCC on Windows is not given -ffp-contract=off here: build with clang-cl, or use the fallback"
+#endif
 #ifdef __clang__
 #pragma STDC FP_CONTRACT OFF /* GCC: -ffp-contract=off, it does not know the pragma */
 #endif

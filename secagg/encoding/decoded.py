@@ -43,6 +43,11 @@ class Decoded:
     def __repr__(self) -> str:
         return f"Decoded(weight={self.weight}, clipped={self.clipped}, lanes={self.lanes})"
 
+    def release(self) -> None:
+        """Forget what was decoded; it is decoded anew when asked for."""
+        for name in ("integer_sum", "sum", "mean"):
+            self.__dict__.pop(name, None)
+
     @property
     def plausible(self) -> bool:
         """Whether the weight is one that contributors can have together: neither 0 nor over the plan's total."""

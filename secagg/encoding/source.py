@@ -179,15 +179,27 @@ class Source:
                 name=part.name,
             )
         lanes, clipped = self.encode(number, start, stop)
-        masks.pack_into(lanes, segment.stream_id, start, segment.w, out)
+        try:
+            masks.pack_into(lanes, segment.stream_id, start, segment.w, out)
+        finally:
+            lanes.fill(0)
         return clipped
 
-    def check(self, absorb: Callable[[memoryview], None] | None = None) -> int:
-        """Return how many values will be clipped, having refused an update that cannot be encoded.
+    def copy(self, number: int, start: int, stop: int) -> Source:
+        """Return a source of a range of a segment alone, with values of its own that nobody else can change."""
+        parts = [
+            Part(part.values[low:high].copy(), part.encoding, number, part.start + low, part.name)
+            for part, low, high in self.pieces(number, start, stop)
+        ]
+        return Source(self.segments, parts, self.weight, self._key)
+
+    def check(self, number: int, start: int, stop: int, absorb: Callable[[memoryview], None]) -> int:
+        """Return how many values of a range of a segment will be clipped, having refused what cannot be encoded.
 
         Parameters
         ----------
-        absorb : callable, optional
+        number, start, stop : int
+        absorb : callable
             Given the bytes of every value in order, piece by piece, in the native byte order.
 
         Raises
@@ -197,14 +209,12 @@ class Source:
 
         Notes
         -----
-        One pass over the update, in memory of one piece.
+        One pass over the range, in memory of one piece.
         """
         clipped = 0
-        for row in self._parts.values():
-            for part in row:
-                for low in range(0, len(part.values), PIECE):
-                    piece = part.values[low : low + PIECE]
-                    clipped += part.encoding.check(piece, part.name)
-                    if absorb is not None:
-                        absorb(piece.view(np.uint8).data)
+        for part, first, last in self.pieces(number, start, stop):
+            for low in range(first, last, PIECE):
+                piece = part.values[low : min(low + PIECE, last)]
+                clipped += part.encoding.check(piece, part.name)
+                absorb(piece.view(np.uint8).data)
         return clipped

@@ -131,11 +131,14 @@ class Gmac:
     Parameters
     ----------
     key : bytes
-        32 bytes, secret, used for one tag that leaves the process; the nonce is zero.
+        32 bytes, secret, used for nothing but tags.
+    nonce : bytes
+        12 bytes; as for `gmac`, if tags leave the process.
     """
 
-    def __init__(self, key: bytes) -> None:
-        cipher = Cipher(algorithms.AES256(exactly(key, KEY_BYTES, "AES-256-GCM key")), modes.GCM(bytes(NONCE_BYTES)))
+    def __init__(self, key: bytes, nonce: bytes) -> None:
+        mode = modes.GCM(exactly(nonce, NONCE_BYTES, "nonce"))
+        cipher = Cipher(algorithms.AES256(exactly(key, KEY_BYTES, "AES-256-GCM key")), mode)
         self._encryptor = cipher.encryptor()
 
     def update(self, data: bytes | memoryview) -> None:

@@ -1,13 +1,15 @@
 """Threads, streaming and the spool: the same bytes whatever the memory and the threads, and nothing of another update leaves."""
 
 import os
+import threading
+import time
 import tracemalloc
 
 import numpy as np
 import pytest
 
 from secagg import FixedPoint, Integer, Layout, Params, Server
-from secagg.errors import InputError, ParameterError, PeerError
+from secagg.errors import AbortError, InputError, ParameterError, PeerError, StateError
 from secagg.spool import Spool
 from secagg.workers import Workers, usable_cores
 from support.federation import Federation
@@ -279,3 +281,147 @@ def test_results_are_kept_by_size(monkeypatch):
     assert kept[-1] == 7
     assert 1 < len(kept) < 7
     assert sum(f.server._results[round_id].nbytes for round_id in kept[:-1]) <= 300
+
+
+def streaming(tmp_path, **changes):
+    f = Federation(3, ledgers=tmp_path, rounds_per_setup=2, encoding=Integer(0, 1 << 20), length=500, **changes)
+    f.updates = {name: np.arange(500) + i for i, name in enumerate(f.ids)}
+    f.server.open_round(1)
+    f.until("masked")
+    inbox = f.requests()
+    return f, inbox, awaited(f, "c0", inbox["c0"][0])
+
+
+@pytest.mark.parametrize(("change", "error"), [(0, StateError), (1, InputError)])
+def test_a_stream_that_was_left_behind_gives_nothing_more(tmp_path, change, error):
+    """Another stream was taken whole and the round went on; what the file holds now must not leave under its masks."""
+    f, inbox, client = streaming(tmp_path)
+    data = f.updates["c0"].copy()
+    left_behind = client.stream(data)
+    next(left_behind)
+    f.bring([("c0", frame) for frame in client.stream(data)])
+    f.bring(f.hand({name: frames for name, frames in inbox.items() if name != "c0"}))
+    f.server.close_phase()
+    f.phase()
+    f.check(f.ids)
+    data += change
+    with pytest.raises(error):
+        next(left_behind)
+
+
+@pytest.mark.parametrize("how", ["stream", "submit"])
+def test_an_update_that_changes_between_its_two_readings_does_not_leave(tmp_path, monkeypatch, how):
+    f, _, client = streaming(tmp_path)
+    data, watch = f.updates["c0"].copy(), Watch()
+    first = client.stream(data)
+    for _ in range(4):
+        watch.see("c0", next(first))
+    real = type(client)._intend
+
+    def then_change(self, *args):
+        made = real(self, *args)
+        data[10:] += 1
+        return made
+
+    monkeypatch.setattr(type(client), "_intend", then_change)
+    with pytest.raises(InputError, match="changed while"):
+        for frame in client.stream(data) if how == "stream" else [client.submit(data)]:
+            watch.see("c0", frame)
+    assert client.outbox() == []
+    monkeypatch.undo()
+    with pytest.raises(InputError, match="another update"):
+        client.stream(data)
+    data[10:] -= 1
+    for frame in client.stream(data):
+        watch.see("c0", frame)
+
+
+def test_workers_wait_for_all_before_they_raise():
+    done, both = [], threading.Barrier(2)
+
+    def run(start, stop):
+        both.wait(timeout=10)
+        if start == 0:
+            raise InputError("first")
+        time.sleep(0.2)
+        done.append(start)
+
+    with pytest.raises(InputError, match="first"):
+        Workers(2).each(run, [(0, 1), (1, 2)])
+    assert done == [1]
+
+
+def pending(f):
+    """All frames are in but the headers."""
+    f.server.open_round(1)
+    f.until("masked")
+    sent = f.hand(f.requests())
+    f.bring([pair for pair in sent if pair[1][3] == 0])
+    return [pair for pair in sent if pair[1][3] != 0]
+
+
+@pytest.mark.parametrize("fault", ["error", "short"])
+def test_a_spool_that_cannot_be_read_aborts_the_round_and_blames_nobody(monkeypatch, fault):
+    f = big()
+    headers = pending(f)
+    spool = f.server._core.bulk._spool
+    real = spool._file
+
+    class Failing:
+        seek = staticmethod(real.seek)
+        close = staticmethod(real.close)
+        reads = 0
+
+        def read(self, size):
+            self.reads += 1
+            if self.reads < 3:
+                return real.read(size)
+            if fault == "short":
+                return b""
+            raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(spool, "_file", Failing())
+    with pytest.raises(AbortError, match="unfinished uploads"):
+        for name, frame in headers:
+            f.server.receive(frame, sender=name)
+    monkeypatch.undo()
+    assert not f.server._core._state.round.excluded
+    with pytest.raises(AbortError, match="in part"):
+        f.server._core.bulk.finish(next(iter(f.server._core.bulk._sums)), [], [])
+    with pytest.raises(AbortError):
+        f.server.close_phase()
+    with pytest.raises(AbortError):
+        f.server.result(1)
+
+
+def test_the_file_of_a_spool_fails_once_and_is_used_again(monkeypatch):
+    spool = Spool(0)
+    spool.put("a", (0, 0), memoryview(b"12345678"))
+    real = spool._file
+
+    class Halting:
+        seek, read, close = staticmethod(real.seek), staticmethod(real.read), staticmethod(real.close)
+
+        def write(self, data):
+            if len(data) > 3:
+                return real.write(data[:3])  # short writes are allowed
+            raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(spool, "_file", Halting())
+        with pytest.raises(InputError, match="No space"):
+            spool.put("b", (0, 0), memoryview(b"abcdefgh"))
+    spool.put("b", (0, 0), memoryview(b"ABCDEFGH"))
+    assert [bytes(payload) for _, payload in spool.payloads("b")] == [b"ABCDEFGH"]
+    assert [bytes(payload) for _, payload in spool.payloads("a")] == [b"12345678"]
+    spool.clear()
+
+
+def test_older_results_give_their_decoded_vectors_back():
+    f = Federation(3)
+    f.round(1)
+    first = f.server.result(1)
+    total = first.integer_sum
+    f.round(2)
+    assert "integer_sum" not in vars(first._decoded)
+    np.testing.assert_array_equal(f.server.result(1).integer_sum, total)

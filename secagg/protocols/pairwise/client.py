@@ -201,7 +201,10 @@ class PairwiseClient(Secret):
         def intend(mark: bytes) -> None:
             self._intend(batch, setup, current, mark)
 
-        return Upload(keys, signs, secrets, (current.intent, bool(current.header)), frame, intend, finish)
+        def still() -> None:
+            self._still(batch, current)
+
+        return Upload(keys, signs, secrets, (current.intent, bool(current.header)), frame, still, intend, finish)
 
     def _intend(self, batch: ClientBatch, setup: Setup, current: ClientRound, mark: bytes) -> None:
         """Remember which update's chunks are about to leave, and refuse another one's."""

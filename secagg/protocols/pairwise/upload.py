@@ -40,6 +40,7 @@ class Upload(Secret):
         secrets: tuple[bytes, bytes, bytes],
         progress: tuple[bytes, bool],
         frame: Callable[..., Chunk],
+        still: Callable[[], None],
         intend: Callable[[bytes], None],
         finish: Callable[[bytes], bytes],
     ) -> None:
@@ -48,12 +49,14 @@ class Upload(Secret):
         self.rounding_key, self.intent_key, self._mac_key = secrets
         self.intended, self.whole = progress
         self.intend = intend
+        self._still = still
         self._frame = frame
         self._finish = finish
         self._tags: dict[tuple[int, int], bytes] = {}
 
     def chunk(self, segment: int, index: int, payload: bytes | memoryview) -> bytes:
-        """Return the frame of one packed chunk."""
+        """Return the frame of one packed chunk; StateError if the round moved on meanwhile."""
+        self._still()
         tag = aead.gmac(self._mac_key, chunk_nonce(segment, index), payload)
         self._tags[segment, index] = tag
         return encode_chunk(self._frame(segment=segment, index=index, tag=tag, payload=memoryview(payload)))
