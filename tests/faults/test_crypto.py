@@ -9,14 +9,10 @@ from secagg.hazmat import shamir
 from secagg.protocols.pairwise import dealing
 from secagg.protocols.pairwise.messages import Answer, Dealing, Kind
 from secagg.wire import encode_body
-from support.federation import Federation
+from support.federation import Federation, fields
 
 P = (1 << 61) - 1
 L = (1 << 252) + 27742317777372353535851937790883648493
-
-
-def fields(body, **changes):
-    return type(body)(**({name: getattr(body, name) for name in body.__struct_fields__} | changes))
 
 
 def at_shares(f):

@@ -13,11 +13,7 @@ from secagg.errors import (
     ThresholdError,
 )
 from secagg.protocols.pairwise.messages import Kind
-from support.federation import Federation, make_params
-
-
-def fields(body, **changes):
-    return type(body)(**({name: getattr(body, name) for name in body.__struct_fields__} | changes))
+from support.federation import Federation, fields, make_params
 
 
 def seven():

@@ -9,12 +9,8 @@ import pytest
 
 from secagg.errors import AbortError, EquivocationError, InputError, PeerError
 from secagg.protocols.pairwise.messages import Kind
-from support.federation import Federation, make_params
+from support.federation import Federation, fields, make_params
 from support.watch import Watch
-
-
-def fields(body, **changes):
-    return type(body)(**({name: getattr(body, name) for name in body.__struct_fields__} | changes))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 from secagg.errors import AbortError, EquivocationError, InputError, PeerError, ThresholdError
 from secagg.protocols.pairwise.messages import Kind
-from support.federation import Federation
+from support.federation import Federation, fields
 
 SAMPLE = [f"c{i}" for i in range(7)]  # c7 and c8 are members who are not asked in round 2
 
@@ -34,10 +34,6 @@ def open_second(f, **changes):
 
 def rest(*gone):
     return [name for name in SAMPLE if name not in gone]
-
-
-def fields(body, **changes):
-    return type(body)(**({name: getattr(body, name) for name in body.__struct_fields__} | changes))
 
 
 # -- dropouts ---------------------------------------------------------------------------------------------------------

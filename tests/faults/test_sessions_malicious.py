@@ -7,14 +7,10 @@ import pytest
 from secagg import Params
 from secagg.errors import AbortError, AuthenticationError, EquivocationError, PeerError, ThresholdError
 from secagg.protocols.pairwise.messages import Kind
-from support.federation import Federation
+from support.federation import Federation, fields
 
 SAMPLE = [f"c{i}" for i in range(7)]
 SETTINGS = {"corrupt": 1, "threshold": 7, "min_clients": 5, "max_participants": 7, "rounds_per_setup": 4}
-
-
-def fields(body, **changes):
-    return type(body)(**({name: getattr(body, name) for name in body.__struct_fields__} | changes))
 
 
 @pytest.fixture(params=["same process", "restarted after each phase"])

@@ -27,6 +27,11 @@ def make_params(clients: int = 5, **changes: Any) -> Params:
     return Params(clients=clients, **settings)
 
 
+def fields(body: Any, **changes: Any) -> Any:
+    """The same body with other fields."""
+    return type(body)(**({name: getattr(body, name) for name in body.__struct_fields__} | changes))
+
+
 class Federation:
     """Clients c0.. and a server, with every key at hand for the attacks."""
 

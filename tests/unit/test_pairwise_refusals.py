@@ -12,13 +12,9 @@ from secagg.hazmat.agreement import KeyPair
 from secagg.protocols.pairwise.messages import Delivery, KeysRequest, Kind, MaskedRequest, UnmaskRequest
 from secagg.wire import SERVER, Chunk, decode_frame, encode_chunk
 from secagg.wire.frames import Envelope, _encoder, _header, _statement
-from support.federation import Federation
+from support.federation import Federation, fields
 
 ODD = [None, -1, 1 << 64, "x", b"", [], [0, 0], [5, 1], [-1], [1 << 63], b"x" * 31, 1.5, {}, [[]], [b"x"], True]
-
-
-def fields(body, **changes):
-    return type(body)(**({name: getattr(body, name) for name in body.__struct_fields__} | changes))
 
 
 def seven():
