@@ -59,6 +59,7 @@ class Chunk(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
 _envelope_decoder = msgspec.msgpack.Decoder(Envelope)
 _chunk_decoder = msgspec.msgpack.Decoder(Chunk)
 _encoder = msgspec.msgpack.Encoder()
+_EMPTY = memoryview(b"")
 
 
 def _header(kind: int) -> bytes:
@@ -136,8 +137,20 @@ def open_envelope(kind: int, envelope: Envelope, verify_key: bytes) -> bytes:
 
 
 def encode_chunk(chunk: Chunk) -> bytes:
-    """Return the frame of one chunk."""
-    return _header(CHUNK_KIND) + _encoder.encode(chunk)
+    """Return the frame of one chunk; its payload is copied once."""
+    payload = chunk.payload
+    outer = Chunk(chunk.session, chunk.sender, chunk.round_id, chunk.segment, chunk.index, chunk.tag, _EMPTY)
+    before = _encoder.encode(outer)[: -len(_encoder.encode(b""))]
+    return b"".join((_header(CHUNK_KIND), before, _bin_header(payload.nbytes), payload))
+
+
+def _bin_header(size: int) -> bytes:
+    """Return MessagePack's header of `size` bytes, in its shortest form."""
+    if size < 1 << 8:
+        return b"\xc4" + size.to_bytes(1, "big")
+    if size < 1 << 16:
+        return b"\xc5" + size.to_bytes(2, "big")
+    return b"\xc6" + size.to_bytes(4, "big")
 
 
 def encode_body(body: msgspec.Struct) -> bytes:

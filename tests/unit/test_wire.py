@@ -11,6 +11,8 @@ from secagg import Identity
 from secagg.errors import AuthenticationError, DecodeError, PeerError
 from secagg.protocols.pairwise.messages import Kind, SharesRequest, decoders
 from secagg.wire import (
+    MAGIC,
+    VERSION,
     Chunk,
     ChunkPlan,
     decode_body,
@@ -141,3 +143,13 @@ def test_chunks_cover_the_vector_once_and_start_on_bytes(count, w, frame_bytes):
         at = stop
     assert at == count
     assert plan.chunks == sum(1 for _ in plan)
+
+
+@pytest.mark.parametrize("size", [0, 1, 255, 256, 257, 65535, 65536, 70000])
+def test_chunks_are_encoded_as_the_codec_would(size):
+    payload = memoryview(bytes(i % 251 for i in range(size)))
+    chunk = Chunk(bytes(16), "é" * 5, 1 << 40, 3, 70000, bytes(range(16)), payload)
+    frame = encode_chunk(chunk)
+    assert frame == MAGIC + bytes((VERSION, 0)) + msgspec.msgpack.encode(chunk)
+    kind, again = decode_frame(frame, max_bytes=1 << 20)
+    assert (kind, bytes(again.payload), again.index) == (0, bytes(payload), 70000)
