@@ -1,1 +1,0 @@
-"""Programs that benchmarks run in a fresh process, to look at its memory."""
