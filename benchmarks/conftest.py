@@ -75,9 +75,12 @@ def scale(request: pytest.FixtureRequest) -> Scale:
 
 
 @pytest.fixture
-def records(request: pytest.FixtureRequest) -> Records:
-    """Where results are kept by name."""
-    return request.config.stash[RECORDS]
+def records(request: pytest.FixtureRequest) -> Iterator[Records]:
+    """Where results are kept by name: written after each benchmark, so that a run that is cut short keeps what it has."""
+    kept = request.config.stash[RECORDS]
+    yield kept
+    if _scale(request.config) != "small" and kept.new:
+        kept.save()
 
 
 @pytest.fixture
@@ -175,13 +178,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = [item for item in items if leave_out(item)]
     items[:] = [item for item in items if item not in left_out]
     config.hook.pytest_deselected(items=left_out)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _saved(request: pytest.FixtureRequest) -> Iterator[None]:
-    yield
-    if _scale(request.config) != "small" and request.config.stash[RECORDS].new:
-        request.config.stash[RECORDS].save()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
