@@ -101,7 +101,7 @@ class Ledger:
         db.execute("PRAGMA synchronous = EXTRA")
         db.execute("PRAGMA fullfsync = ON")  # where flushing a file does not yet flush the disk
         db.execute("PRAGMA trusted_schema = OFF")
-        with self._transaction():
+        with self._transaction():  # one view of the file, whoever else is writing to it
             (kind,) = db.execute("PRAGMA application_id").fetchone()
             (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
             if kind == 0 and tables == 0:
@@ -110,17 +110,17 @@ class Ledger:
                 db.execute("INSERT INTO owner VALUES (?, ?, ?, 0)", (me, identity.verify_key, os.urandom(ID_BYTES)))
                 db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 kind = APPLICATION_ID
-        if kind != APPLICATION_ID:
-            raise InputError(f"{self._path} is no secagg ledger of this version")
-        (health,) = db.execute("PRAGMA quick_check(1)").fetchone()
-        if health != "ok":
-            raise InputError(f"the ledger {self._path} is damaged: {health}")
-        owners = db.execute("SELECT me, verify_key, id, records FROM owner").fetchall()
-        if len(owners) != 1 or owners[0][:2] != (me, identity.verify_key):
-            raise InputError(f"the ledger {self._path} belongs to another client or identity")
-        rows = db.execute("SELECT session, round, phase, mark, digest, frame, checksum FROM frames").fetchall()
-        if len(rows) != owners[0][3] or any(_checksum(*row[:-1]) != row[-1] for row in rows):
-            raise InputError(f"the ledger {self._path} is damaged: its rows are not the ones that were written")
+            if kind != APPLICATION_ID:
+                raise InputError(f"{self._path} is no secagg ledger of this version")
+            (health,) = db.execute("PRAGMA quick_check(1)").fetchone()
+            if health != "ok":
+                raise InputError(f"the ledger {self._path} is damaged: {health}")
+            owners = db.execute("SELECT me, verify_key, id, records FROM owner").fetchall()
+            if len(owners) != 1 or owners[0][:2] != (me, identity.verify_key):
+                raise InputError(f"the ledger {self._path} belongs to another client or identity")
+            rows = db.execute("SELECT session, round, phase, mark, digest, frame, checksum FROM frames").fetchall()
+            if len(rows) != owners[0][3] or any(_checksum(*row[:-1]) != row[-1] for row in rows):
+                raise InputError(f"the ledger {self._path} is damaged: its rows are not the ones that were written")
         self.id: bytes = owners[0][2]
 
     @contextlib.contextmanager

@@ -276,6 +276,33 @@ def test_opening_a_ledger_again_keeps_the_locks_of_this_process(tmp_path, ledger
     ledger._db.execute("ROLLBACK")
 
 
+def test_opening_while_another_writes_sees_one_state(tmp_path, ledger, key):
+    """The count and the rows must be of one moment, or an honest file looks damaged."""
+    stop, trouble = threading.Event(), []
+
+    def write():
+        for i in range(400):
+            ledger.record(SESSION, i, "masked", made(os.urandom(8)))
+            if stop.is_set():
+                break
+
+    def open_again():
+        try:
+            for _ in range(15):
+                Ledger(tmp_path / "c.ledger", me="c", identity=key).close()
+        except InputError as error:
+            trouble.append(error)
+
+    threads = [threading.Thread(target=write), *(threading.Thread(target=open_again) for _ in range(2))]
+    for thread in threads:
+        thread.start()
+    for thread in threads[1:]:
+        thread.join()
+    stop.set()
+    threads[0].join()
+    assert trouble == []
+
+
 # -- snapshots --------------------------------------------------------------------------------------------------------
 
 
