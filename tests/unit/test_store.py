@@ -9,12 +9,12 @@ import threading
 
 import pytest
 
-from secagg import Client, FixedPoint, Identity, Integer, Layout, Params, Roster
+from secagg import Client, FixedPoint, Identity, Roster
 from secagg.errors import AbortError, InputError, ParameterError, PeerError, StateError
 from secagg.hazmat import aead
 from secagg.protocols.memory import Record
 from secagg.store import Ledger, open_snapshot, seal_snapshot
-from support.federation import Federation, make_params
+from support.federation import Federation
 
 SESSION, OTHER = bytes(range(16)), bytes(16)
 
@@ -408,46 +408,6 @@ def test_erased_secrets_are_in_no_later_snapshot():
     f.round(2)
     f.check(f.ids, 2)
     assert state.batch.seeds[1] not in f.clients["c0"]._core.freeze()
-
-
-# -- Params as bytes --------------------------------------------------------------------------------------------------
-
-PARAMS = [
-    make_params(5),
-    Params(clients=3, length=1),
-    Params(
-        clients=30, max_weight=300, min_honest=3, metrics=("loss", "accuracy"), rounds_per_setup=7, max_participants=20,
-        layout=Layout.of({"w": [1.0, (2, 3.0)], "n": 7, "e": {}}), encoding=FixedPoint(clip=2, bits=12),
-        segments={"metrics": FixedPoint(clip=4.0, bits=20, rounding="nearest"), "n": Integer(-3, 400)},
-    ),
-    Params(clients=40, length=9, threat="semi-honest", corrupt=1, neighbours=12, threshold=6, min_clients=37),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("params", PARAMS)
-def test_params_survive_the_trip_through_bytes(params):
-    again = Params.from_bytes(params.to_bytes())
-    assert again == params
-    assert again.hash == params.hash
-    assert again.segment_plan.segments == params.segment_plan.segments
-
-
-@pytest.mark.parametrize("params", PARAMS)
-def test_damaged_params_are_refused(params):
-    data = params.to_bytes()
-    for cut in range(len(data)):
-        with pytest.raises(ParameterError):
-            Params.from_bytes(data[:cut])
-    for at in range(len(data)):
-        for bit in (1, 128):
-            changed = bytes([*data[:at], data[at] ^ bit, *data[at + 1 :]])
-            try:
-                read = Params.from_bytes(changed)
-            except ParameterError:
-                continue
-            assert read.to_bytes() == changed != data
-    with pytest.raises(ParameterError):
-        Params.from_bytes(data + b"\x00")
 
 
 def test_a_client_restores_under_its_own_params(tmp_path):
