@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +17,15 @@ from secagg import _kernels
 from secagg.encoding import Segment, Source
 from secagg.errors import AbortError, InputError, StateError
 from secagg.hazmat.prg import Masks, apply_masks
+from secagg.params import Params
+from secagg.protocols.pairwise import MaskedUpload
 from secagg.spool import Spool
 from secagg.wire import ChunkPlan
 from secagg.workers import Workers
 
-__all__ = ["Accumulator", "protect", "protect_head"]
+__all__ = ["Accumulator", "Masking", "protect", "protect_head"]
+
+Pin: TypeAlias = Callable[[Source, int, int, int, int], Source]
 
 
 def protect(
@@ -31,7 +36,7 @@ def protect(
     frame_bytes: int,
     chunk: Callable[[int, int, memoryview], bytes],
     workers: Workers,
-    pin: Callable[[Source, int, int, int, int], Source] | None = None,
+    pin: Pin | None = None,
 ) -> Iterator[tuple[bytes, int]]:
     """Yield the masked frames of one segment, and with each how many of its values were clipped.
 
@@ -99,6 +104,30 @@ def protect_head(
     segment, lanes = source.segments[0], source.head(clipped)
     apply_masks(lanes, keys, signs, segment.stream_id, 0, segment.w)
     return chunk(0, 0, memoryview(_kernels.pack(lanes, segment.w)))
+
+
+class Masking:
+    """Encodes, masks and packs updates, chunk by chunk: what `Client` does with an update in pairwise."""
+
+    def __init__(self, params: Params, workers: Workers) -> None:
+        self._segments, self._frame_bytes, self._workers = params.segment_plan.segments, params.frame_bytes, workers
+
+    def plan(self, number: int) -> ChunkPlan:
+        """Return how a segment's values are cut into chunks."""
+        segment = self._segments[number]
+        return ChunkPlan(segment.count, segment.w, self._frame_bytes)
+
+    def segment(
+        self, source: Source, number: int, upload: MaskedUpload, pin: Pin | None = None
+    ) -> Iterator[tuple[bytes, int]]:
+        """Yield the masked frames of one segment; see `protect`."""
+        return protect(
+            source, number, upload.keys, upload.signs, self._frame_bytes, upload.chunk, self._workers, pin
+        )
+
+    def head(self, source: Source, clipped: int, upload: MaskedUpload) -> bytes:
+        """Return the masked frame of the head segment; see `protect_head`."""
+        return protect_head(source, clipped, upload.keys, upload.signs, upload.chunk)
 
 
 def _add_range(vector: NDArray[np.unsignedinteger], packed: memoryview, w: int, low: int, high: int) -> None:

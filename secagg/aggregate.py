@@ -2,16 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from secagg.encoding import Decoded
+from secagg.errors import AbortError
 from secagg.receipt import Receipt
 
-__all__ = ["Aggregate"]
+if TYPE_CHECKING:
+    from secagg.params import Params
+
+__all__ = ["Aggregate", "EncryptedAggregate", "decode_sums"]
+
+
+def decode_sums(params: Params, sums: Sequence[NDArray[np.unsignedinteger]], uploads: int) -> Decoded:
+    """Return what opened sums say, having refused what honest clients cannot have caused.
+
+    Parameters
+    ----------
+    params : Params
+    sums : sequence of ndarray
+        One lane array a segment. Kept.
+    uploads : int
+        How many are in the sum.
+
+    Raises
+    ------
+    AbortError
+        A client garbled its upload, or there is no mean; the message says which, and never a value of the sum.
+    """
+    plan = params.segment_plan
+    decoded = plan.decode(sums)
+    if decoded.lanes != uploads:
+        raise AbortError("check lane does not hold: a client garbled its upload or its shares; nothing was released")
+    if decoded.weight > params.max_weight * uploads:
+        raise AbortError(
+            "the sum of weights is out of range: a client sent a weight over max_weight; nothing was released"
+        )
+    if decoded.clipped > sum(segment.count for segment in plan.segments[1:]) * uploads:
+        raise AbortError(
+            "the count of clipped values is out of range: a client garbled its upload; nothing was released"
+        )
+    if decoded.weight == 0:
+        raise AbortError("the contributors' weights sum to 0: there is no mean")
+    if decoded.out_of_range:
+        raise AbortError(
+            f"{decoded.out_of_range} sums are out of range: a client garbled its upload; nothing was released"
+        )
+    return decoded
+
+
+class EncryptedAggregate:
+    """What a server has of a round whose sum only the key holder sees.
+
+    Attributes
+    ----------
+    ciphertext : bytes
+        The sum's chunks, joined; under ``threat="malicious"`` the clients' pads lie over it.
+    receipt : Receipt
+    blamed : mapping of str to str
+        Empty.
+    """
+
+    def __init__(self, ciphertext: bytes, receipt: Receipt) -> None:
+        self.ciphertext = ciphertext
+        self.receipt = receipt
+        self.blamed: Mapping[str, str] = {}
+        self.nbytes = len(ciphertext)
+
+    def __repr__(self) -> str:
+        return f"EncryptedAggregate(contributors={self.contributors!r}, {self.nbytes} bytes)"
+
+    def release(self) -> None:
+        """Return; there is nothing that could be made anew."""
+
+    @property
+    def contributors(self) -> tuple[str, ...]:
+        """Sorted ids of the clients whose update is in the sum."""
+        return self.receipt.survivors
 
 
 class Aggregate:

@@ -10,7 +10,8 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from secagg.accumulator import protect, protect_head
+from secagg.accumulator import Masking
+from secagg.ciphertexts import Encrypting
 from secagg.encoding import Source
 from secagg.errors import DecodeError, InputError, ParameterError, SecAggError, StateError
 from secagg.hazmat import aead
@@ -18,14 +19,19 @@ from secagg.hazmat.kdf import hkdf
 from secagg.hazmat.transcript import digest, u64
 from secagg.identity import Identity, Roster
 from secagg.params import Params
-from secagg.protocols.pairwise import PairwiseClient, Upload
-from secagg.protocols.pairwise.upload import chunk_nonce
+from secagg.protocols.ckks import CkksClient
+from secagg.protocols.pairwise import PairwiseClient
 from secagg.protocols.secret import SecretStruct
+from secagg.protocols.upload import chunk_nonce
 from secagg.store import Ledger, open_snapshot, seal_snapshot
-from secagg.wire import ChunkPlan
 from secagg.workers import Workers
 
-__all__ = ["Awaiting", "Client", "rounding_key"]
+__all__ = ["Awaiting", "Client", "check_ledger", "check_parties", "rounding_key"]
+
+_PROTOCOLS: dict[str, tuple[Any, Any]] = {
+    "pairwise": (PairwiseClient, Masking),
+    "ckks": (CkksClient, Encrypting),
+}
 
 Pins: TypeAlias = dict[tuple[int, int], bytes]  # segment and chunk -> tag of its values. Secret
 
@@ -111,11 +117,13 @@ class Client:
         self._params = params
         self._me = me
         self._rounding_seed = rounding_seed
-        self._workers = Workers(threads)
         self._identity = identity
         self._roster = roster
         self._ledger = None if ledger is None else Ledger(ledger, me=me, identity=identity)
-        self._core = PairwiseClient(params, me, identity, roster, os.urandom, session, self._ledger)
+        # Which protocol it is shows in these two alone; what passes between them, an upload, is the protocol's own.
+        core, bulk = _PROTOCOLS[params.protocol]
+        self._core = core(params, me, identity, roster, os.urandom, session, self._ledger)
+        self._bulk = bulk(params, Workers(threads))
 
     def __repr__(self) -> str:
         return f"Client(me={self._me!r}, awaiting={self.awaiting})"
@@ -224,7 +232,7 @@ class Client:
 
     def _open(
         self, update: Any, weight: int, metrics: Mapping[str, float] | None, context: bytes
-    ) -> tuple[Upload, Source]:
+    ) -> tuple[Any, Source]:
         if not isinstance(context, bytes | bytearray | memoryview):
             raise InputError("context must be bytes")
         upload = self._core.begin_upload(bytes(context))
@@ -233,12 +241,12 @@ class Client:
             key = rounding_key(self._rounding_seed, self._me, self.awaiting.round_id)
         return upload, self._params.segment_plan.open(update, weight, metrics, key)
 
-    def _intend(self, upload: Upload, source: Source, context: bytes) -> tuple[Pins, int]:
+    def _intend(self, upload: Any, source: Source, context: bytes) -> tuple[Pins, int]:
         """Let the memory know which update is about to leave; return what holds it to that, and how many values are clipped."""
         pins: Pins = {}
         clipped = 0
-        for number, segment in enumerate(source.segments[1:], start=1):
-            for index, start, stop in ChunkPlan(segment.count, segment.w, self._params.frame_bytes):
+        for number in range(1, len(source.segments)):
+            for index, start, stop in self._bulk.plan(number):
                 tag = aead.Gmac(upload.intent_key, chunk_nonce(number, index))
                 clipped += source.check(number, start, stop, tag.update)
                 pins[number, index] = tag.finish()
@@ -247,7 +255,7 @@ class Client:
         )
         return pins, clipped
 
-    def _segment(self, upload: Upload, source: Source, number: int, pins: Pins | None) -> Iterator[tuple[bytes, int]]:
+    def _segment(self, upload: Any, source: Source, number: int, pins: Pins | None) -> Iterator[tuple[bytes, int]]:
         def pin(source: Source, number: int, index: int, start: int, stop: int) -> Source:
             """Copy a chunk's values and check the copy: the caller's array, or its file, may have changed since it was read."""
             copy = source.copy(number, start, stop)
@@ -257,23 +265,20 @@ class Client:
                 raise InputError("the update changed while it was being sent; send the one that was begun, or none")
             return copy
 
-        return protect(
-            source, number, upload.keys, upload.signs, self._params.frame_bytes, upload.chunk, self._workers,
-            None if pins is None else pin,
-        )  # fmt: skip
+        frames: Iterator[tuple[bytes, int]] = self._bulk.segment(source, number, upload, None if pins is None else pin)
+        return frames
 
-    def _whole(self, upload: Upload, source: Source, pins: Pins | None = None) -> list[bytes]:
+    def _whole(self, upload: Any, source: Source, pins: Pins | None = None) -> list[bytes]:
         """Return all frames of an upload; the memory knows it when this returns."""
         frames, clipped = [], 0
         for number in range(1, len(source.segments)):
             for frame, count in self._segment(upload, source, number, pins):
                 frames.append(frame)
                 clipped += count
-        head = protect_head(source, clipped, upload.keys, upload.signs, upload.chunk)
-        return [head, *frames, upload.finish()]
+        return [self._bulk.head(source, clipped, upload), *frames, upload.finish()]
 
-    def _one_by_one(self, upload: Upload, source: Source, pins: Pins, clipped: int) -> Iterator[bytes]:
-        yield protect_head(source, clipped, upload.keys, upload.signs, upload.chunk)
+    def _one_by_one(self, upload: Any, source: Source, pins: Pins, clipped: int) -> Iterator[bytes]:
+        yield self._bulk.head(source, clipped, upload)
         for number in range(1, len(source.segments)):
             for frame, _ in self._segment(upload, source, number, pins):
                 yield frame
@@ -355,7 +360,7 @@ class Client:
         )  # fmt: skip
         try:
             if not ledger_lost:
-                client._check_ledger(kept.ledger)
+                check_ledger(client._ledger, kept.ledger)
             client._core.thaw(kept.core)
             if session is not None and client.session != session:
                 raise InputError("the snapshot belongs to another session")
@@ -366,18 +371,6 @@ class Client:
             raise
         return client
 
-    def _check_ledger(self, kept: tuple[bytes, int] | None) -> None:
-        """Refuse to go on from a snapshot without the ledger that belongs to it."""
-        if kept is None:
-            return
-        remedy = "with ledger_lost=True it is restored all the same, and counts as corrupt until the next setup"
-        if self._ledger is None:
-            raise InputError(f"the client that made this snapshot kept a ledger; give it, or {remedy}")
-        if self._ledger.id != kept[0]:
-            raise InputError(f"the ledger is not the one that belongs to this snapshot; {remedy}")
-        if self._ledger.records < kept[1]:
-            raise InputError(f"the ledger is older than the snapshot: it was rolled back; {remedy}")
-
     def close(self) -> None:
         """Close the ledger, if there is one; what was sent stays in it."""
         if self._ledger is not None:
@@ -385,8 +378,23 @@ class Client:
 
 
 def check_parties(params: Params, roster: Roster) -> None:
-    """Refuse a roster that the Params' bounds were not computed for."""
+    """Refuse a roster that the Params' bounds were not computed for, or one that lacks a party of the protocol."""
     if not isinstance(params, Params):
         raise ParameterError("params must be a Params")
+    if params.protocol == "ckks" and roster.holder is None:
+        raise ParameterError("protocol='ckks' needs a key holder in the roster: Roster(clients, server, holder=...)")
     if len(roster) > params.clients:
         raise ParameterError(f"the roster has {len(roster)} clients, Params were checked for {params.clients}")
+
+
+def check_ledger(ledger: Ledger | None, kept: tuple[bytes, int] | None) -> None:
+    """Refuse to go on from a snapshot without the ledger, by id and number of records, that belongs to it."""
+    if kept is None:
+        return
+    remedy = "with ledger_lost=True it is restored all the same, and counts as corrupt until the next setup"
+    if ledger is None:
+        raise InputError(f"the party that made this snapshot kept a ledger; give it, or {remedy}")
+    if ledger.id != kept[0]:
+        raise InputError(f"the ledger is not the one that belongs to this snapshot; {remedy}")
+    if ledger.records < kept[1]:
+        raise InputError(f"the ledger is older than the snapshot: it was rolled back; {remedy}")

@@ -205,9 +205,10 @@ class PublicKey:
             raise type(refused)(f"{os.fspath(path)}: {refused}") from None
 
 
-class _RosterFile(Tagged, frozen=True):
+class _RosterFile(Tagged, frozen=True, omit_defaults=True):
     server: str
     clients: dict[str, str]
+    holder: str | None = None
 
 
 class Roster:
@@ -219,6 +220,8 @@ class Roster:
         Client id to 32-byte Ed25519 verify key; at least one.
     server : bytes
         The server's verify key.
+    holder : bytes, optional
+        The verify key of the ckks protocol's key holder, who may be one of the clients, and never the server.
 
     Raises
     ------
@@ -232,14 +235,15 @@ class Roster:
     by a channel the server cannot change: the roster is what all signatures rest on.
     """
 
-    __slots__ = ("_clients", "_hash", "_ids", "_server")
+    __slots__ = ("_clients", "_hash", "_holder", "_ids", "_server")
 
     _clients: Mapping[str, bytes]
     _hash: bytes
+    _holder: bytes | None
     _ids: tuple[str, ...]
     _server: bytes
 
-    def __init__(self, clients: Mapping[str, bytes], server: bytes) -> None:
+    def __init__(self, clients: Mapping[str, bytes], server: bytes, holder: bytes | None = None) -> None:
         if not isinstance(clients, Mapping) or not clients:
             raise ParameterError("a roster needs a mapping of at least one client id to its verify key")
         owners = {_checked_key("the server", server): "the server"}
@@ -248,14 +252,18 @@ class Roster:
             other = owners.setdefault(_checked_key(repr(name), key), repr(name))
             if other != repr(name):
                 raise ParameterError(f"{other} and {name!r} have the same verify key")
+        if holder is not None and _checked_key("the key holder", holder) == server:
+            raise ParameterError("the key holder has the server's verify key: a server that can decrypt protects nothing")
         ids = tuple(sorted(clients, key=str.encode))
         table = {name: clients[name] for name in ids}
         fields = [part for name in ids for part in (name.encode(), table[name])]
+        told = digest("roster", server, *fields) if holder is None else digest("roster-holder", server, holder, *fields)
         for slot, value in (
             ("_clients", MappingProxyType(table)),
             ("_ids", ids),
             ("_server", server),
-            ("_hash", digest("roster", server, *fields)),
+            ("_holder", holder),
+            ("_hash", told),
         ):
             object.__setattr__(self, slot, value)
 
@@ -265,8 +273,8 @@ class Roster:
     def __delattr__(self, name: str) -> None:
         raise AttributeError("a Roster is immutable")
 
-    def __reduce__(self) -> tuple[type[Roster], tuple[dict[str, bytes], bytes]]:
-        return Roster, (dict(self._clients), self._server)
+    def __reduce__(self) -> tuple[type[Roster], tuple[dict[str, bytes], bytes, bytes | None]]:
+        return Roster, (dict(self._clients), self._server, self._holder)
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -277,6 +285,11 @@ class Roster:
     def server(self) -> bytes:
         """The server's 32-byte verify key."""
         return self._server
+
+    @property
+    def holder(self) -> bytes | None:
+        """The key holder's 32-byte verify key, or None."""
+        return self._holder
 
     def key(self, name: str) -> bytes:
         """Return the 32-byte verify key of a client; InputError if it is not on the roster."""
@@ -310,7 +323,8 @@ class Roster:
             The file cannot be written; no part of it is left.
         """
         clients = {name: key.hex() for name, key in self._clients.items()}
-        write_new(path, encode_object(_RosterFile(ROSTER, self._server.hex(), clients)), mode=0o644)
+        holder = None if self._holder is None else self._holder.hex()
+        write_new(path, encode_object(_RosterFile(ROSTER, self._server.hex(), clients, holder)), mode=0o644)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Roster:
@@ -331,7 +345,8 @@ class Roster:
             for name in file.clients:
                 check_id(name)
             clients = {name: unhex(key, 32, f"the key of {name!r}") for name, key in file.clients.items()}
-            return cls(clients, unhex(file.server, 32, "the server's key"))
+            holder = None if file.holder is None else unhex(file.holder, 32, "the key holder's key")
+            return cls(clients, unhex(file.server, 32, "the server's key"), holder)
         except (InputError, ParameterError) as refused:
             raise type(refused)(f"{os.fspath(path)}: {refused}") from None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, fields
 from functools import cached_property
@@ -10,38 +9,20 @@ from typing import Literal
 
 import msgspec
 
-from secagg import bounds
+from secagg import bounds, ckks_rules, lattice, pairwise_rules, rules
 from secagg.encoding import FixedPoint, Integer, Layout, SegmentPlan, encoding_from_canonical
 from secagg.errors import ParameterError, SecAggError
 from secagg.explain import Explanation, explain
 from secagg.hazmat import transcript
+from secagg.rules import CORRECTNESS_LOG2, MAX_CLIENTS, SECURITY_LOG2
 
-__all__ = ["Params"]
+__all__ = ["CORRECTNESS_LOG2", "MAX_CLIENTS", "SECURITY_LOG2", "Params"]
 
-MAX_CLIENTS = 1 << 20
+PROTOCOLS = ("pairwise", "ckks")
+CKKS_FIELDS = ("reveal", "ring")  # part of the canonical form of that protocol alone
 MAX_ROUNDS_PER_SETUP = 1 << 12
-MAX_DEALING_BYTES = 1 << 30
-SECURITY_LOG2 = -40.0
-CORRECTNESS_LOG2 = -20.0
 FRAME_BYTES = 4 << 20
 DEFAULT_ENCODING = FixedPoint(clip=1.0, bits=16)
-
-
-def _count(name: str, value: float, of: int) -> int:
-    """Return an int as it is and a float as that fraction of `of`, rounded up."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ParameterError(f"{name} must be a count (int) or a fraction (float)")
-    if isinstance(value, float):
-        if not 0.0 <= value < 1.0:
-            raise ParameterError(f"{name} as a fraction must lie in [0, 1)")
-        # A fraction like 0.1 is a decimal to its author: 0.1 * 30 must not become 4.
-        return math.ceil(round(value * of, 9))
-    return value
-
-
-def _whole(name: str, value: object, low: int, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise ParameterError(f"{name} must be an integer from {low} to {high}")
 
 
 @dataclass(frozen=True)
@@ -62,11 +43,13 @@ class Params:
         Encodings by part: ``"model"``, ``"metrics"`` or a top-level key of the layout.
     metrics : tuple of str
         Names of the scalars that travel beside an update; they need ``segments["metrics"]``.
-    protocol : {"pairwise"}
+    protocol : {"pairwise", "ckks"}
+        ``"pairwise"`` masks; ``"ckks"`` encrypts to a key holder. What is said of pairwise below has no place in ckks.
     threat : {"malicious", "semi-honest"}
-        What the server may do. ``"malicious"`` demands the full graph and ``g >= min_honest``.
+        What the server may do. ``"malicious"`` demands the full graph and ``g >= min_honest`` (pairwise), or pads what is
+        encrypted (ckks).
     threshold : int, optional
-        t, answers needed to open a round, an absolute count. Default n minus a tenth.
+        Pairwise: t, answers needed to open a round, an absolute count. Default n minus a tenth.
     min_clients : int, optional
         m, survivors needed in a round. Default p minus a tenth.
     min_honest : int
@@ -76,15 +59,19 @@ class Params:
     max_participants : int, optional
         p, the most participants in a round. Default n.
     min_cohort : int, optional
-        Smallest cohort that a setup may end with. Default max(t, m).
+        Pairwise: smallest cohort that a setup may end with. Default max(t, m).
     neighbours : int, optional
-        k, degree of the graphs: n - 1 (default, full) or a smaller even number (semi-honest only).
+        Pairwise: k, degree of the graphs: n - 1 (default, full) or a smaller even number (semi-honest only).
     max_weight : int
         Largest weight of one update.
     rounds_per_setup : int
-        R, rounds that one setup serves.
+        R, rounds that one setup, or one key of the holder's, serves.
     frame_bytes : int
-        Largest payload of one masked frame, in bytes.
+        Largest payload of one bulk frame, in bytes.
+    reveal : {"holder", "server"}
+        Ckks: who learns the sum: the key holder alone, or the server too. It has no default.
+    ring : (int, int), optional
+        Ckks: degree and bits of the modulus. Default: the ring of the smallest uploads that holds every sum and its noise.
 
     Raises
     ------
@@ -93,7 +80,8 @@ class Params:
 
     Notes
     -----
-    The bound on a lying server is in docs/spec/pairwise.md; `opened_honest` is its g.
+    The bound on a lying server is in docs/spec/pairwise.md; `opened_honest` is its g. Rings, their noise and their security
+    are in docs/spec/ckks.md.
     """
 
     clients: int
@@ -103,7 +91,7 @@ class Params:
     encoding: FixedPoint | Integer = DEFAULT_ENCODING
     segments: Mapping[str, FixedPoint | Integer] | tuple[tuple[str, FixedPoint | Integer], ...] = ()
     metrics: tuple[str, ...] = ()
-    protocol: Literal["pairwise"] = "pairwise"
+    protocol: Literal["pairwise", "ckks"] = "pairwise"
     threat: Literal["malicious", "semi-honest"] = "malicious"
     threshold: int = None  # type: ignore[assignment]  # filled in __post_init__
     min_clients: int = None  # type: ignore[assignment]  # filled in __post_init__
@@ -115,24 +103,28 @@ class Params:
     max_weight: int = 1
     rounds_per_setup: int = 1
     frame_bytes: int = FRAME_BYTES
+    reveal: Literal["holder", "server"] | None = None
+    ring: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         """Fill the defaults that depend on n, then refuse what does not hold."""
-        _whole("clients", self.clients, 1, MAX_CLIENTS)
+        rules.whole("clients", self.clients, 1, MAX_CLIENTS)
         if self.clients == 1:
             raise ParameterError("clients=1: the sum of one update is that update; secure aggregation needs at least 2")
-        _whole("max_weight", self.max_weight, 1, (1 << 62))
+        rules.whole("max_weight", self.max_weight, 1, (1 << 62))
         self._settle_update()
-        self._settle_counts()
-        _whole("rounds_per_setup", self.rounds_per_setup, 1, MAX_ROUNDS_PER_SETUP)
-        _whole("frame_bytes", self.frame_bytes, 64, 1 << 30)
-        if self.clients * (16 + 64 * self.rounds_per_setup) > MAX_DEALING_BYTES:
-            raise ParameterError(
-                "clients * rounds_per_setup makes one client's shares exceed 1 GiB; lower rounds_per_setup"
-            )
-        self._check_counts()
-        self._check_threat()
+        rules.whole("rounds_per_setup", self.rounds_per_setup, 1, MAX_ROUNDS_PER_SETUP)
+        rules.whole("frame_bytes", self.frame_bytes, 64, 1 << 30)
+        if self.protocol not in PROTOCOLS:
+            raise ParameterError(f"protocol {self.protocol!r} is unknown; known: {', '.join(map(repr, PROTOCOLS))}")
+        if self.threat not in ("malicious", "semi-honest"):
+            raise ParameterError("threat must be 'malicious' or 'semi-honest'")
+        protocol = ckks_rules if self.protocol == "ckks" else pairwise_rules
+        self._set(**protocol.settle(self))
+        protocol.check(self)
         _ = self.segment_plan  # refuses a width over 64 bits here, not in the first round
+        if self.protocol == "ckks":
+            self._set(ring=(self.cipher_plan.ring.degree, self.cipher_plan.ring.bits))
 
     def _set(self, **values: object) -> None:
         for name, value in values.items():
@@ -142,7 +134,7 @@ class Params:
         if self.length is None and self.layout is None:
             raise ParameterError("give length= (a flat vector) or layout= (from an example update)")
         if self.layout is None:
-            _whole("length", self.length, 1, 1 << 40)
+            rules.whole("length", self.length, 1, 1 << 40)
             self._set(layout=Layout.flat(self.length or 0))
         elif not isinstance(self.layout, Layout):
             raise ParameterError("layout must be a Layout; build it with Layout.of(example)")
@@ -161,84 +153,6 @@ class Params:
         if len(set(self.metrics)) != len(self.metrics):
             raise ParameterError("metrics must have distinct names")
         self._set(segments=pairs, metrics=tuple(self.metrics))
-
-    def _settle_counts(self) -> None:
-        n = self.clients
-        for name in ("threshold", "min_clients", "max_participants", "min_cohort", "neighbours"):
-            if getattr(self, name) is not None:
-                _whole(name, getattr(self, name), 0, MAX_CLIENTS)
-        p = n if self.max_participants is None else self.max_participants
-        spare = 0 if n <= 3 else math.ceil(n / 10)
-        corrupt = max(1, math.ceil(n / 10)) if self.corrupt is None else _count("corrupt", self.corrupt, n)
-        k = n - 1 if self.neighbours is None else self.neighbours
-        full = k == n - 1
-        t = (n - spare if full else k // 2 + 1) if self.threshold is None else self.threshold
-        m = (p - (0 if p <= 3 else math.ceil(p / 10))) if self.min_clients is None else self.min_clients
-        cohort = max(t, m) if self.min_cohort is None else self.min_cohort
-        self._set(max_participants=p, corrupt=corrupt, neighbours=k, threshold=t, min_clients=m, min_cohort=cohort)
-
-    def _check_counts(self) -> None:
-        n = self.clients
-        _whole("corrupt", self.corrupt, 0, n - 1)
-        _whole("max_participants", self.max_participants, 2, n)
-        _whole("neighbours", self.neighbours, 1, n - 1)
-        holders = self.neighbours + 1
-        _whole("threshold", self.threshold, 1, min(n, holders))
-        _whole("min_clients", self.min_clients, 2, self.max_participants)
-        _whole("min_honest", self.min_honest, 1, n)
-        _whole("min_cohort", self.min_cohort, self.min_clients, n)
-        if self.protocol != "pairwise":
-            raise ParameterError(f"protocol {self.protocol!r} is unknown; known: 'pairwise'")
-        if self.threat not in ("malicious", "semi-honest"):
-            raise ParameterError("threat must be 'malicious' or 'semi-honest'")
-        if not self.full and self.neighbours % 2:
-            raise ParameterError("a sparse graph needs an even number of neighbours; round it up")
-        if self.full and self.min_cohort < self.threshold:
-            raise ParameterError("min_cohort below threshold: such a cohort could never open a round")
-
-    def _check_threat(self) -> None:
-        n, c, t, m = self.clients, int(self.corrupt), self.threshold, self.min_clients
-        if self.full and t <= c:  # on a sparse graph it is a matter of chance how many of them are neighbours
-            raise ParameterError(f"threshold={t} with corrupt={c}: the corrupt clients alone could rebuild every mask")
-        if m - c < self.min_honest:
-            raise ParameterError(
-                f"min_clients={m} with corrupt={c} leaves {m - c} honest updates in a sum; min_honest={self.min_honest}"
-            )
-        if self.threat == "semi-honest":
-            if not self.full:
-                self._check_sparse()
-            return
-        if not self.full:
-            raise ParameterError(
-                "threat='malicious' needs the full graph (neighbours = clients - 1): on a sparse graph a lying server can "
-                "isolate a few clients; use threat='semi-honest' only if the server is trusted to follow the protocol"
-            )
-        if not bounds.quorum_ok(n, c, t):
-            raise ParameterError(
-                f"threshold={t}: a lying server could have a client's masks opened both ways; "
-                f"need threshold > (clients + corrupt) / 2 = {(n + c) / 2:g}"
-            )
-        if self.opened_honest < self.min_honest:
-            raise ParameterError(
-                f"a lying server could open the sum of {max(self.opened_honest, 0)} honest updates; "
-                f"min_honest={self.min_honest}. "
-                f"Raise threshold and min_clients (now {t} and {m}), which lowers the dropouts a round survives"
-                + ("; with 2 clients ask for min_honest=1 in writing" if n == 2 else "")
-            )
-
-    def _check_sparse(self) -> None:
-        k, t = self.neighbours, self.threshold
-        risk, failure = self.sparse_risk
-        if risk > SECURITY_LOG2:
-            raise ParameterError(
-                f"neighbours={k}, threshold={t}: less than the whole sum is exposed with probability 2^{risk:.1f}, over "
-                f"2^{SECURITY_LOG2:.0f}; raise neighbours or min_clients, or use the full graph"
-            )
-        if failure > CORRECTNESS_LOG2:
-            raise ParameterError(
-                f"neighbours={k}, threshold={t}: a round that loses all it may fails with probability 2^{failure:.1f}, over "
-                f"2^{CORRECTNESS_LOG2:.0f}; lower threshold or raise neighbours"
-            )
 
     @cached_property
     def sparse_risk(self) -> tuple[float, float]:
@@ -270,9 +184,21 @@ class Params:
         """Whether every pair of clients shares a mask."""
         return self.neighbours == self.clients - 1
 
+    @property
+    def padded(self) -> bool:
+        """Whether clients lay a pad, agreed with the key holder, over their ciphertexts (ckks)."""
+        return self.protocol == "ckks" and self.threat == "malicious"
+
+    @property
+    def recompute(self) -> bool:
+        """Whether the key holder adds the uploads itself: it has no other reason to trust a sum that it alone will see (ckks)."""
+        return self.padded and self.reveal == "holder"
+
     @cached_property
     def opened_honest(self) -> int:
-        """The bound g: honest updates in the smallest sum that a lying server can open (full graph)."""
+        """The bound g: honest updates in the smallest sum that a lying server can open (full graph, or ckks)."""
+        if self.protocol == "ckks":
+            return self.min_clients - int(self.corrupt)
         return bounds.opened_honest(
             self.clients, self.max_participants, int(self.corrupt), self.threshold, self.min_clients
         )
@@ -292,6 +218,14 @@ class Params:
         )
 
     @cached_property
+    def cipher_plan(self) -> lattice.CipherPlan:
+        """Ring, scale and the place of every value in the ciphertexts of a ckks session."""
+        return lattice.choose(
+            self.segment_plan.segments, max_weight=self.max_weight, clients=self.max_participants,
+            frame_bytes=self.frame_bytes, ring=self.ring,
+        )  # fmt: skip
+
+    @cached_property
     def hash(self) -> bytes:
         """32 bytes that stand for these Params in every signature (docs/spec/pairwise.md, Canonical Params)."""
         return transcript.digest("params", self.to_bytes())
@@ -300,6 +234,8 @@ class Params:
         """Return the nested tuple that `hash` covers: every field in order of declaration, encodings and layout likewise."""
         values: list[object] = []
         for field in fields(self):
+            if field.name in CKKS_FIELDS and self.protocol != "ckks":
+                continue
             value = getattr(self, field.name)
             if field.name == "segments":
                 value = tuple((name, encoding.canonical()) for name, encoding in value)
@@ -323,13 +259,20 @@ class Params:
         """
         names = [field.name for field in fields(cls)]
         try:
-            values = dict(zip(names, msgspec.msgpack.decode(data), strict=True))
+            given = msgspec.msgpack.decode(data)
+            values = dict(zip(names[: len(given)], given, strict=True))
+            ckks = values["protocol"] == "ckks"
+            if len(given) != len(names) - (0 if ckks else len(CKKS_FIELDS)):
+                raise ParameterError("not the canonical bytes of Params")
+            if ckks:
+                values = {name: value for name, value in values.items() if name not in ckks_rules.UNUSED}
+                values["ring"] = tuple(values["ring"])
             values["layout"] = Layout.from_canonical(values["layout"])
             values["encoding"] = encoding_from_canonical(values["encoding"])
             values["segments"] = {name: encoding_from_canonical(each) for name, each in values["segments"]}
             values["metrics"] = tuple(values["metrics"])
             made = cls(**values)
-        except (msgspec.DecodeError, TypeError, ValueError, RecursionError) as error:
+        except (msgspec.DecodeError, TypeError, ValueError, KeyError, RecursionError) as error:
             reason = f": {error}" if isinstance(error, SecAggError) else ""
             raise ParameterError(f"not the canonical bytes of Params{reason}") from None
         if made.to_bytes() != data:
@@ -339,6 +282,9 @@ class Params:
     @property
     def max_frame_bytes(self) -> int:
         """Longest frame that is looked at; longer ones are refused unread."""
+        if self.protocol == "ckks":
+            poly = 2 * self.cipher_plan.ring.degree * self.cipher_plan.ring.bits // 8
+            return max(self.frame_bytes, self.clients * 1024 + poly) + 4096
         # An advertisement grows with the rounds, a header with the complaints it may carry.
         per_client = 1024 + 96 * self.rounds_per_setup + 5 * self.neighbours
         return max(self.frame_bytes, self.clients * per_client) + 4096

@@ -16,7 +16,8 @@ from secagg.files import RECEIPT, Tagged, decode_object, encode_object, read_bou
 from secagg.hazmat import signing
 from secagg.hazmat.transcript import digest, u64
 from secagg.identity import check_id
-from secagg.protocols.pairwise.messages import account_digest, participants_digest, survivors_digest
+from secagg.protocols.accounts import account_digest, participants_digest, survivors_digest
+from secagg.wire import HOLDER
 
 if TYPE_CHECKING:
     from secagg.identity import Roster
@@ -68,7 +69,7 @@ class _File(Tagged, frozen=True):
 class Receipt:
     """Who was asked, whose upload is in the sum, on which model, and the digest of the sums.
 
-    Signed by the clients that answered at unmask, and by the server.
+    Signed by the clients that answered at unmask, or by the key holder that decrypted the sum, and by the server.
 
     Attributes
     ----------
@@ -76,13 +77,13 @@ class Receipt:
         16 bytes.
     round_id : int
     params_hash, setup_hash, members_hash, context_hash, result_hash : bytes
-        32 bytes each.
+        32 bytes each. In ckks the setup is the holder's key, and the members are the roster.
     participants : tuple of str
         Sorted ids of those who were asked for an update.
     uploads : mapping of str to bytes
         Each survivor's id and the 32-byte tag of the upload that was counted, as its signed header has it.
     signatures : mapping of str to bytes
-        Each answering client's signature on the account.
+        Each answering client's signature on the account; in ckks the key holder's alone, under ``"(key holder)"``.
     server_signature : bytes
         The server's signature on account, result and the clients' signatures.
 
@@ -152,15 +153,25 @@ class Receipt:
             raise AuthenticationError("the receipt's participants are unsorted or repeated")
         if not set(self.uploads) <= set(self.participants):
             raise AuthenticationError("the receipt counts somebody who was not asked for an update")
-        for name in (*self.participants, *self.signatures):
-            if name not in roster:
-                raise AuthenticationError("the receipt names somebody outside the roster", peer=name)
+        self._check_signers(roster, params)
         account = self.account
         for name, signature in self.signatures.items():
             if name in self.participants and name not in self.uploads:
                 raise AuthenticationError("a dropout signed this receipt: it cannot have", peer=name)
-            _check_signature(roster.key(name), account, signature, name)
+            key = roster.holder if name == HOLDER else roster.key(name)
+            _check_signature(key or b"", account, signature, name)
         _check_signature(roster.server, self.statement, self.server_signature, "server")
+
+    def _check_signers(self, roster: Roster, params: Params | None) -> None:
+        """Refuse names outside the roster; a key holder signs alone, and only where there is one."""
+        held = HOLDER in self.signatures
+        if held and (roster.holder is None or len(self.signatures) > 1):
+            raise AuthenticationError("a key holder signed a receipt that is not of its protocol", peer=HOLDER)
+        if params is not None and held != (params.protocol == "ckks"):
+            raise AuthenticationError("the receipt's signers are not those of its protocol")
+        for name in (*self.participants, *(() if held else self.signatures)):
+            if name not in roster:
+                raise AuthenticationError("the receipt names somebody outside the roster", peer=name)
 
     def _check_params(self, params: Params) -> None:
         if self.params_hash != params.hash:
@@ -239,7 +250,7 @@ class Receipt:
             raise DecodeError(f"a receipt of more than {MAX_BYTES} bytes")
         try:
             file = decode_object(text, _File, RECEIPT)
-            for name in (*file.participants, *file.uploads, *file.signatures):
+            for name in (*file.participants, *file.uploads, *(name for name in file.signatures if name != HOLDER)):
                 check_id(name)
             read = cls(
                 unhex(file.session, 16, "session"), file.round_id,

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from secagg.accumulator import Accumulator
-from secagg.aggregate import Aggregate
+from secagg.aggregate import Aggregate, EncryptedAggregate, decode_sums
+from secagg.ciphertexts import CipherAccumulator
 from secagg.client import check_parties
 from secagg.errors import AbortError, InternalError, ParameterError, SecAggError, StateError, ThresholdError
 from secagg.identity import Identity, Roster
 from secagg.params import Params
+from secagg.protocols.ckks import CkksServer, Decryption
 from secagg.protocols.pairwise import Opening, PairwiseServer
 from secagg.receipt import Receipt, result_digest
 from secagg.spool import Spool
@@ -83,18 +85,20 @@ class Server:
             raise ParameterError("a session id has 16 bytes")
         self._params = params
         self._identity = identity
-        segments, workers = params.segment_plan.segments, Workers(threads)
-        self._core = PairwiseServer(
-            params,
-            identity,
-            roster,
-            lambda: Accumulator(
-                segments, params.frame_bytes, SPARE_GROUPS + int(params.corrupt), workers, Spool(spool)
-            ),
-            os.urandom,
-            session,
-        )
-        self._results: dict[int, Aggregate | _Ended] = {}
+        workers, groups = Workers(threads), SPARE_GROUPS + int(params.corrupt)
+        self._core: PairwiseServer | CkksServer
+        if params.protocol == "ckks":
+            self._core = CkksServer(
+                params, identity, roster,
+                lambda: CipherAccumulator(params, groups, workers, Spool(spool), keep=params.recompute), os.urandom, session,
+            )  # fmt: skip
+        else:
+            segments = params.segment_plan.segments
+            self._core = PairwiseServer(
+                params, identity, roster,
+                lambda: Accumulator(segments, params.frame_bytes, groups, workers, Spool(spool)), os.urandom, session,
+            )  # fmt: skip
+        self._results: dict[int, Aggregate | EncryptedAggregate | _Ended] = {}
 
     def __repr__(self) -> str:
         return f"Server(phase={self.phase!r}, round_id={self._core.round_id})"
@@ -109,12 +113,14 @@ class Server:
 
     @property
     def phase(self) -> str:
-        """The open phase: ``"idle"``, ``"keys"``, ``"shares"``, ``"masked"`` or ``"unmask"``."""
+        """The open phase: ``"idle"``; ``"keys"``, ``"shares"``, ``"masked"``, ``"unmask"`` (pairwise); ``"keys"``,
+        ``"encrypted"``, ``"decrypt"`` (ckks).
+        """
         return self._core.phase
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Ids of the clients still awaited in the open phase."""
+        """Ids of those still awaited in the open phase; `HOLDER` is the key holder."""
         return self._core.missing
 
     @property
@@ -137,7 +143,7 @@ class Server:
         participants : collection of str, optional
             Who is asked for an update. Default: the whole cohort.
         cohort : collection of str, optional
-            Who takes part in the setup. Default: the present cohort, at first the whole roster.
+            Pairwise: who takes part in the setup. Default: the present cohort, at first the whole roster.
 
         Raises
         ------
@@ -149,11 +155,14 @@ class Server:
         self._core.open_round(round_id, participants, cohort)
 
     def outbox(self) -> list[tuple[str | None, bytes]]:
-        """Return the (recipient, frame) pairs to send, oldest first, and forget them; None means everybody in the roster."""
+        """Return the (recipient, frame) pairs to send, oldest first, and forget them.
+
+        A recipient of None means every client of the roster; `HOLDER` means the key holder.
+        """
         return self._core.take_outbox()
 
     def receive(self, frame: bytes, sender: str | None = None) -> str:
-        """Take one frame from a client and return its authenticated sender.
+        """Take one frame from a client or the key holder, and return its authenticated sender.
 
         Parameters
         ----------
@@ -202,7 +211,7 @@ class Server:
         room = KEPT_BYTES
         for count, round_id in enumerate(sorted(self._results, reverse=True)):
             kept = self._results[round_id]
-            if count and isinstance(kept, Aggregate):
+            if count and not isinstance(kept, _Ended):
                 kept.release()
                 room -= kept.nbytes
             if count >= KEPT_RESULTS or room < 0:
@@ -216,8 +225,8 @@ class Server:
             self._results[round_id] = _Ended("the server's caller aborted this round")
             self._let_go()
 
-    def result(self, round_id: int) -> Aggregate:
-        """Return the Aggregate of a finished round.
+    def result(self, round_id: int) -> Any:
+        """Return the `Aggregate` of a finished round; under ``reveal="holder"`` the `EncryptedAggregate`, without a sum.
 
         Raises
         ------
@@ -234,33 +243,28 @@ class Server:
             raise AbortError(result.reason) if result.counts is None else ThresholdError(*result.counts)
         return result
 
-    def _open(self, opening: Opening, bulk: Any) -> Aggregate:
-        plan = self._params.segment_plan
-        sums = bulk.finish(opening.context, opening.keys, opening.signs)
-        decoded = plan.decode(sums)
-        if decoded.lanes != len(opening.uploads):
-            raise AbortError(
-                "check lane does not hold: a client garbled its upload or its shares; nothing was released"
-            )
-        if decoded.weight > self._params.max_weight * len(opening.uploads):
-            raise AbortError(
-                "the sum of weights is out of range: a client sent a weight over max_weight; nothing was released"
-            )
-        if decoded.clipped > sum(segment.count for segment in plan.segments[1:]) * len(opening.uploads):
-            raise AbortError(
-                "the count of clipped values is out of range: a client garbled its upload; nothing was released"
-            )
-        if decoded.weight == 0:
-            raise AbortError("the contributors' weights sum to 0: there is no mean")
-        if decoded.out_of_range:
-            raise AbortError(
-                f"{decoded.out_of_range} sums are out of range: a client garbled its upload; nothing was released"
-            )
+    def _open(self, opening: Opening | Decryption, bulk: Any) -> Aggregate | EncryptedAggregate:
+        """Return the aggregate of a finished round, and its receipt signed."""
+        if isinstance(opening, Opening):
+            sums = bulk.finish(opening.context, opening.keys, opening.signs)
+            found = result_digest(sums)
+        elif self._params.reveal == "server":
+            sums = bulk.lanes()
+            found = result_digest(sums)
+            if found != opening.result_hash:
+                raise AbortError("the key holder's result is not the one it signed for; nothing was released")
+        else:
+            receipt = self._receipt(opening, opening.result_hash)
+            return EncryptedAggregate(b"".join(payload for _, payload in bulk.total(opening.context)), receipt)
+        decoded = decode_sums(self._params, sums, len(opening.uploads))
+        return Aggregate(decoded, self._receipt(opening, found), opening.blamed, sum(array.nbytes for array in sums))
+
+    def _receipt(self, opening: Opening | Decryption, result_hash: bytes) -> Receipt:
         receipt = Receipt(
             opening.session, opening.round_id, self._params.hash, opening.setup_hash, opening.members_hash, opening.context,
-            result_digest(sums), opening.participants, opening.uploads, opening.signatures,
+            result_hash, opening.participants, opening.uploads, opening.signatures,
         )  # fmt: skip
         if receipt.account != opening.account:
             raise InternalError("receipt does not match the round's account")
         object.__setattr__(receipt, "server_signature", self._identity.sign(receipt.statement))
-        return Aggregate(decoded, receipt, opening.blamed, sum(array.nbytes for array in sums))
+        return receipt

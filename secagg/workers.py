@@ -49,12 +49,12 @@ class Workers:
         self._pool: ThreadPoolExecutor | None = None
         self._process = 0
 
-    def split(self, count: int) -> list[tuple[int, int]]:
-        """Return up to `threads` ranges that cover ``range(count)``, none much smaller than is worth a thread."""
+    def split(self, count: int, unit: int = STEP) -> list[tuple[int, int]]:
+        """Return up to `threads` ranges that cover ``range(count)``, cut at multiples of `unit`, each worth a thread."""
         if not count:
             return []
         parts = max(1, min(self.threads, count // LEAST))
-        step = -(-count // parts // STEP) * STEP
+        step = -(-count // parts // unit) * unit
         return [(at, min(at + step, count)) for at in range(0, count, step)]
 
     def each(self, run: Callable[[int, int], None], ranges: Iterable[tuple[int, int]]) -> None:

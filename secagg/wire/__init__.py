@@ -7,6 +7,7 @@ under a GMAC. Nothing here ever reads pickle or .npy.
 
 from secagg.wire.chunks import ChunkPlan
 from secagg.wire.frames import (
+    HOLDER,
     MAGIC,
     SERVER,
     VERSION,
@@ -21,6 +22,7 @@ from secagg.wire.frames import (
 )
 
 __all__ = [
+    "HOLDER",
     "MAGIC",
     "SERVER",
     "VERSION",

@@ -11,6 +11,7 @@ from secagg.errors import AuthenticationError, DecodeError
 from secagg.hazmat import signing, transcript
 
 __all__ = [
+    "HOLDER",
     "MAGIC",
     "SERVER",
     "VERSION",
@@ -30,7 +31,9 @@ HEADER_BYTES = 4
 SESSION_BYTES = 16
 MAX_SENDER_BYTES = 64
 SERVER = ""  # the server's sender name; no client id may be empty
+HOLDER = "(key holder)"  # the key holder's; no client id has white space
 CHUNK_KIND = 0
+TAG_BYTES = (16, 64)  # a GMAC, or an Ed25519 signature
 
 Body = TypeVar("Body", bound=msgspec.Struct)
 
@@ -45,7 +48,7 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
 
 
 class Chunk(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A range of one masked segment, packed to exactly w bits a value; `payload` is a view into the frame."""
+    """A range of one masked or encrypted segment, bit-packed; `payload` is a view into the frame, `tag` authenticates it."""
 
     session: bytes
     sender: str
@@ -99,7 +102,7 @@ def decode_frame(frame: bytes, *, max_bytes: int) -> tuple[int, Envelope | Chunk
     if len(outer.sender.encode("utf-8", "surrogatepass")) > MAX_SENDER_BYTES:
         raise DecodeError("sender name is too long")
     if isinstance(outer, Chunk) and (
-        len(outer.tag) != 16 or min(outer.round_id, outer.segment, outer.index) < 0 or outer.round_id >= 1 << 64
+        len(outer.tag) not in TAG_BYTES or min(outer.round_id, outer.segment, outer.index) < 0 or outer.round_id >= 1 << 64
     ):
         raise DecodeError("chunk header out of range")
     return kind, outer

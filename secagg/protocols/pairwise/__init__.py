@@ -5,6 +5,6 @@ The construction, every label and every check are in docs/spec/pairwise.md.
 
 from secagg.protocols.pairwise.client import PairwiseClient
 from secagg.protocols.pairwise.server import Opening, PairwiseServer
-from secagg.protocols.pairwise.upload import Upload
+from secagg.protocols.pairwise.upload import MaskedUpload
 
-__all__ = ["Opening", "PairwiseClient", "PairwiseServer", "Upload"]
+__all__ = ["MaskedUpload", "Opening", "PairwiseClient", "PairwiseServer"]

@@ -55,7 +55,7 @@ def unmask_requested(state: ClientState, body: UnmaskRequest, payload: bytes) ->
     members_hash = setup.members_hash(members)
     account = unmasking.account(setup, body.round_id, members_hash, current.participants_hash, uploads, context)
     answer = _answer(state, batch, setup, current, survivors, account, checked)
-    recorded = state.record(setup.session, body.round_id, UNMASK, answer, mark=mark)
+    recorded = state.answerable(setup.session, body.round_id, UNMASK, answer, mark)
     if recorded is None:
         raise EquivocationError("another answer was given to this round before", peer="server", phase="unmask")
     accept_delivery(batch, checked)

@@ -13,12 +13,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from secagg.errors import AuthenticationError, InputError, PeerError, StateError
+from secagg.errors import AuthenticationError, PeerError, StateError
+from secagg.hazmat import aead
 from secagg.hazmat.kdf import hkdf
 from secagg.hazmat.transcript import u64
 from secagg.protocols.memory import Forgetful, Memory
 from secagg.protocols.pairwise import answering, client_setup, frozen, graph, unmasking
-from secagg.protocols.pairwise.client_state import INTENT, MASKED, ClientBatch, ClientRound, ClientState
+from secagg.protocols.pairwise.client_state import MASKED, ClientBatch, ClientRound, ClientState
 from secagg.protocols.pairwise.delivery import accept_delivery, check_delivery
 from secagg.protocols.pairwise.messages import (
     KeysRequest,
@@ -30,19 +31,27 @@ from secagg.protocols.pairwise.messages import (
     context_digest,
     decoders,
 )
-from secagg.protocols.pairwise.setup import Setup
 from secagg.protocols.pairwise.transitions import ClientEvent, RoundState
-from secagg.protocols.pairwise.upload import Upload
+from secagg.protocols.pairwise.upload import MaskedUpload
+from secagg.protocols.party import commit, intend
 from secagg.protocols.secret import Secret
-from secagg.wire import SERVER, Chunk, Envelope, decode_body, decode_frame, open_envelope, seal_envelope
+from secagg.protocols.upload import chunk_nonce
+from secagg.wire import (
+    SERVER,
+    Chunk,
+    Envelope,
+    decode_body,
+    decode_frame,
+    encode_chunk,
+    open_envelope,
+)
 
 if TYPE_CHECKING:
     from secagg.identity import Identity, Roster
     from secagg.params import Params
 
-__all__ = ["PairwiseClient", "Upload"]
+__all__ = ["PairwiseClient"]
 
-ANOTHER_UPDATE = "another update was already submitted for this round; submit the same one or none"
 _REQUESTS = (Kind.KEYS_REQUEST, Kind.SHARES_REQUEST, Kind.MASKED_REQUEST, Kind.UNMASK_REQUEST)
 
 
@@ -157,7 +166,7 @@ class PairwiseClient(Secret):
         if current.machine.state is RoundState.ANSWERED:
             batch.erase_before(body.round_id + 1)
 
-    def begin_upload(self, context: bytes) -> Upload:
+    def begin_upload(self, context: bytes) -> MaskedUpload:
         """Return the masks and framer of the awaited update; nothing is committed yet.
 
         Raises
@@ -186,46 +195,29 @@ class PairwiseClient(Secret):
         secrets = (
             hkdf(batch.rounding, "rounding", u64(round_id), length=16),
             hkdf(batch.rounding, "intent", u64(round_id), length=32),
-            unmasking.upload_key(batch.server_secret, setup, state.me, round_id),
         )
+        mac_key = unmasking.upload_key(batch.server_secret, setup, state.me, round_id)
 
-        def frame(segment: int, index: int, tag: bytes, payload: memoryview) -> Chunk:
-            return Chunk(setup.session, state.me, round_id, segment, index, tag, payload)
+        def frame(segment: int, index: int, payload: memoryview) -> tuple[bytes, bytes]:
+            tag = aead.gmac(mac_key, chunk_nonce(segment, index), payload)
+            return encode_chunk(Chunk(setup.session, state.me, round_id, segment, index, tag, payload)), tag
 
         def finish(tag: bytes) -> bytes:
-            return self._commit(batch, setup, current, MaskedHeader(
+            self._still(batch, current)
+            return commit(state, setup.session, current, MASKED, Kind.MASKED_HEADER, MaskedHeader(
                 round_id, state.params.hash, setup.setup_hash, setup.members_hash(batch.members), current.participants_hash,
                 context_digest(context), tag, batch.complaints,
             ))  # fmt: skip
 
-        def intend(mark: bytes) -> None:
-            self._intend(batch, setup, current, mark)
+        def begin(mark: bytes) -> None:
+            self._still(batch, current)
+            intend(state, setup.session, current, mark)
 
         def still() -> None:
             self._still(batch, current)
 
-        return Upload(keys, signs, secrets, (current.intent, bool(current.header)), frame, still, intend, finish)
-
-    def _intend(self, batch: ClientBatch, setup: Setup, current: ClientRound, mark: bytes) -> None:
-        """Remember which update's chunks are about to leave, and refuse another one's."""
-        self._still(batch, current)
-        same = current.intent in (b"", mark)
-        if not same or self._state.record(setup.session, current.round_id, INTENT, b"", mark=mark) is None:
-            raise InputError(ANOTHER_UPDATE)
-        current.intent = mark
+        return MaskedUpload(keys, signs, secrets, (current.intent, bool(current.header)), frame, still, begin, finish)
 
     def _still(self, batch: ClientBatch, current: ClientRound) -> None:
         if self._state.round is not current or self._state.batch is not batch or self.awaiting is None:
             raise StateError("the round moved on while its update was being protected")
-
-    def _commit(self, batch: ClientBatch, setup: Setup, current: ClientRound, body: MaskedHeader) -> bytes:
-        state = self._state
-        self._still(batch, current)
-        header = seal_envelope(Kind.MASKED_HEADER, setup.session, state.me, body, state.identity.sign)
-        same = current.body in (None, body)
-        if not same or state.record(setup.session, current.round_id, MASKED, header) is None:
-            raise InputError(ANOTHER_UPDATE)
-        if current.body is None:
-            current.submitted(header, body)
-        current.resubmit = False
-        return header

@@ -10,10 +10,11 @@ from secagg.hazmat.agreement import KeyPair, check_public_key
 from secagg.hazmat.kdf import hkdf
 from secagg.hazmat.transcript import digest
 from secagg.protocols.pairwise import dealing
-from secagg.protocols.pairwise.client_state import INTENT, MASKED, SHARES, UNMASK, ClientBatch, ClientState
+from secagg.protocols.pairwise.client_state import MASKED, SHARES, UNMASK, ClientBatch, ClientState
 from secagg.protocols.pairwise.messages import Advertisement, Dealing, KeysRequest, Kind, SharesRequest
 from secagg.protocols.pairwise.setup import Setup, read_advertisements
 from secagg.protocols.pairwise.transitions import ClientEvent
+from secagg.protocols.party import INTENT
 from secagg.wire import seal_envelope
 
 __all__ = ["keys_requested", "shares_requested"]
@@ -86,7 +87,7 @@ def shares_requested(state: ClientState, body: SharesRequest, payload: bytes) ->
     if me is None or body.advertisements[me] != batch.advertisement:
         raise AuthenticationError("our own keys were left out or substituted", peer="server", phase="shares")
     pairwise, frame, own = _deal(state, batch, setup, me)
-    if state.record(setup.session, setup.first_round, SHARES, frame) is None:
+    if state.answerable(setup.session, setup.first_round, SHARES, frame, b"") is None:
         raise EquivocationError("other shares of this setup were dealt before", peer="server", phase="shares")
     batch.pairwise, batch.setup, batch.own, batch.dealt, batch.shares_digest = pairwise, setup, own, frame, mark
     batch.machine.fire(ClientEvent.SHARES_REQUEST)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from secagg.errors import AuthenticationError, DecodeError, EquivocationError, PeerError
 from secagg.hazmat.agreement import KeyPair
 from secagg.hazmat.transcript import digest
 from secagg.protocols.machine import Machine
-from secagg.protocols.memory import Memory, Record
+from secagg.protocols.memory import Record
 from secagg.protocols.pairwise.dealing import Holding
 from secagg.protocols.pairwise.messages import (
     KeysRequest,
@@ -21,17 +19,14 @@ from secagg.protocols.pairwise.messages import (
 )
 from secagg.protocols.pairwise.setup import Setup
 from secagg.protocols.pairwise.transitions import CLIENT_ROUND, CLIENT_SETUP, ClientEvent, RoundState, SetupState
+from secagg.protocols.party import INTENT, Party, Submission
 from secagg.protocols.secret import Secret
 from secagg.wire import Envelope, decode_body, decode_frame
-
-if TYPE_CHECKING:
-    from secagg.identity import Identity, Roster
-    from secagg.params import Params
 
 __all__ = ["INTENT", "MASKED", "SHARES", "UNMASK", "ClientBatch", "ClientRound", "ClientState"]
 
 # Phases whose one frame the memory keeps. An advertisement is not among them: it carries nothing but fresh public keys.
-SHARES, INTENT, MASKED, UNMASK = "shares", "intent", "masked", "unmask"  # intent: chunks of one update may have left
+SHARES, MASKED, UNMASK = "shares", "masked", "unmask"
 
 
 @dataclass(repr=False)
@@ -76,17 +71,11 @@ class ClientBatch(Secret):
 
 
 @dataclass(repr=False)
-class ClientRound(Secret):
+class ClientRound(Submission):
     """The client's view of the round in progress."""
 
-    round_id: int
-    participants: list[int]
-    participants_hash: bytes
     machine: Machine[RoundState, ClientEvent] = field(default_factory=lambda: Machine(CLIENT_ROUND, RoundState.IDLE))
-    intent: bytes = b""
-    header: bytes = b""
     body: MaskedHeader | None = None
-    resubmit: bool = False
     unmask_digest: bytes = b""
     answer: bytes = b""
 
@@ -101,29 +90,15 @@ class ClientRound(Secret):
         if self.machine.state is RoundState.IDLE:  # its request came to an older copy of this state
             self.machine.fire(ClientEvent.MASKED_REQUEST)
         self.machine.fire(ClientEvent.SUBMIT)
-        self.header, self.body = header, body
+        super().submitted(header, body)
 
 
 @dataclass(repr=False)
-class ClientState(Secret):
+class ClientState(Party):
     """Everything that the client's parts share: `PairwiseClient` moves it."""
 
-    params: Params
-    me: str
-    identity: Identity
-    roster: Roster
-    entropy: Callable[[int], bytes]
-    memory: Memory
-    session: bytes | None = None
-    provisional: bool = True  # until a shares request with our own fresh keys shows that the session lives
     batch: ClientBatch | None = None
     round: ClientRound | None = None
-    own_floor: int = -1  # highest round id that a setup or round has used, as far as this state knows
-    out: list[bytes] = field(default_factory=list)
-
-    def floor(self, session: bytes) -> int:
-        """Return the highest round of a session that is over, or in progress as far as this state knows."""
-        return max(self.own_floor if self.session == session else -1, self.memory.floor(session))
 
     def need_batch(self, phase: str) -> ClientBatch:
         """Return the setup under way, or refuse."""
@@ -180,15 +155,14 @@ class ClientState(Secret):
         self.own_floor = current.round_id
         self.round = current
 
-    def record(self, session: bytes, round_id: int, phase: str, frame: bytes, *, mark: bytes = b"") -> bytes | None:
-        """Make a frame durable before it leaves; return the one that answers `mark` and may leave, or None if another stands.
+    def answerable(self, session: bytes, round_id: int, phase: str, frame: bytes, mark: bytes) -> bytes | None:
+        """Make a dealing or an answer durable before it leaves; return the one that answers `mark`, None if another stands.
 
-        See `Memory.record`. It is another one than `frame` only where an answer was recorded and then lost with the process.
+        It is another one than `frame` only where an answer was recorded and then lost with the process.
         """
         kept = b"" if phase == SHARES else frame  # a dealing is large, and made again from the same state byte for byte
-        made = Record(mark, digest("record", frame), kept)
-        stands = self.memory.record(session, round_id, phase, made)
-        if stands == made:
+        stands = self.record(session, round_id, phase, frame, mark=mark, kept=kept)
+        if stands == Record(mark, digest("record", frame), kept):
             return frame
         return stands.frame if phase == UNMASK and stands.mark == mark and stands.frame else None
 

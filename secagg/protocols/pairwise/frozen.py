@@ -143,8 +143,8 @@ def thaw(state: ClientState, data: bytes) -> None:
     view = participants_digest(batch.setup.setup_hash, kept.round_id, batch.setup.names(kept.participants))
     body = read_header(kept.header) if kept.header else None
     state.round = ClientRound(
-        kept.round_id, kept.participants, view, Machine(CLIENT_ROUND, RoundState(kept.phase)), kept.intent, kept.header, body,
-        kept.resubmit, kept.unmask_digest, kept.answer,
+        kept.round_id, kept.participants, view, kept.intent, kept.header, body, kept.resubmit,
+        Machine(CLIENT_ROUND, RoundState(kept.phase)), kept.unmask_digest, kept.answer,
     )  # fmt: skip
     state.reconcile(state.round)
     if state.round.machine.state is RoundState.ANSWERED:

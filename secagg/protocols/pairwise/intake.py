@@ -24,7 +24,7 @@ from secagg.protocols.pairwise.messages import (
 from secagg.protocols.pairwise.setup import Setup, check_advertisement, public_keys
 from secagg.protocols.pairwise.state import Batch, Round, ServerState
 from secagg.protocols.pairwise.transitions import ServerPhase
-from secagg.protocols.pairwise.upload import chunk_nonce
+from secagg.protocols.upload import chunk_nonce
 from secagg.wire import SERVER, Chunk, decode_body, decode_frame, open_envelope
 
 __all__ = ["Intake"]

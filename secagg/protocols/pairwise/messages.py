@@ -6,12 +6,20 @@ string, so that no length in a frame asks for an allocation that the frame's own
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from enum import IntEnum
 
 import msgspec
 
-from secagg.hazmat.transcript import digest, u64
+from secagg.hazmat.transcript import digest
+from secagg.protocols.accounts import (
+    account_digest,
+    context_digest,
+    members_digest,
+    participants_digest,
+    survivors_digest,
+    upload_tag,
+)
 from secagg.protocols.secret import SecretStruct
 
 __all__ = [
@@ -177,50 +185,6 @@ decoders = {
 answer_decoder = msgspec.msgpack.Decoder(Answer)
 
 
-def _ids(ids: Iterable[str]) -> list[bytes]:
-    return [name.encode() for name in ids]
-
-
 def setup_digest(request_payload: bytes, session: bytes, advertisements: Iterable[bytes]) -> bytes:
     """Return setup_hash: the keys request and every signed advertisement frame, sorted by client id."""
     return digest("setup", session, request_payload, *advertisements)
-
-
-def members_digest(setup_hash: bytes, ids: Iterable[str]) -> bytes:
-    """Return H(U2): who shared."""
-    return digest("members", setup_hash, *_ids(ids))
-
-
-def participants_digest(setup_hash: bytes, round_id: int, ids: Iterable[str]) -> bytes:
-    """Return H(participants) of one round."""
-    return digest("participants", setup_hash, u64(round_id), *_ids(ids))
-
-
-def survivors_digest(setup_hash: bytes, round_id: int, uploads: Mapping[str, bytes]) -> bytes:
-    """Return H(survivors) of one round: each survivor's id and the tag of its upload, in order of id."""
-    parts = [part for name in sorted(uploads, key=str.encode) for part in (name.encode(), uploads[name])]
-    return digest("survivors", setup_hash, u64(round_id), *parts)
-
-
-def context_digest(context: bytes) -> bytes:
-    """Return the hash of the model bytes that a client really received."""
-    return digest("context", context)
-
-
-def upload_tag(chunk_tags: Iterable[bytes]) -> bytes:
-    """Return the tag of a whole upload from its chunk tags in order."""
-    return digest("upload", b"".join(chunk_tags))
-
-
-def account_digest(
-    session: bytes,
-    round_id: int,
-    params: bytes,
-    setup_hash: bytes,
-    members: bytes,
-    participants: bytes,
-    survivors: bytes,
-    context: bytes,
-) -> bytes:
-    """Return the account of a round that every answering client signs for the receipt."""
-    return digest("account", session, u64(round_id), params, setup_hash, members, participants, survivors, context)

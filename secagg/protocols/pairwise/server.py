@@ -7,7 +7,6 @@ round: its id is burned, nothing is released, the session goes on.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
@@ -30,6 +29,7 @@ from secagg.protocols.pairwise.opening import Opener, Opening
 from secagg.protocols.pairwise.setup import Setup, read_advertisements
 from secagg.protocols.pairwise.state import Batch, Bulk, Round, ServerState, holder_root
 from secagg.protocols.pairwise.transitions import ServerEvent, ServerPhase
+from secagg.protocols.rounds import check_participants, check_round_id, known, one_model
 from secagg.protocols.secret import Secret
 from secagg.wire import SERVER, seal_envelope
 
@@ -119,19 +119,13 @@ class PairwiseServer(Secret):
 
     def open_round(self, round_id: int, participants: Collection[str] | None, cohort: Collection[str] | None) -> None:
         """Ask for a round; setup runs first when there is none for it, `cohort` differs or too few members are left."""
-        if isinstance(round_id, bool) or not isinstance(round_id, int) or not 0 <= round_id < 1 << 63:
-            raise InputError("round_id must be an integer from 0 to 2**63 - 1")
-        if round_id <= self._floor:
-            raise InputError(f"round ids strictly increase; the last one used is {self._floor}")
+        check_round_id(round_id, self._floor)
         batch = self._state.batch
-        crew = self._known(cohort, "cohort") if cohort is not None else self._cohort
-        wanted = self._known(participants, "participants") if participants is not None else crew
+        crew = known(self._roster, cohort, "cohort") if cohort is not None else self._cohort
+        wanted = known(self._roster, participants, "participants") if participants is not None else crew
         if not set(wanted) <= set(crew):
             raise InputError("participants must belong to the cohort")
-        if not self._params.min_clients <= len(wanted) <= self._params.max_participants:
-            raise InputError(
-                f"{len(wanted)} participants; these Params allow {self._params.min_clients} to {self._params.max_participants}"
-            )
+        check_participants(self._params, wanted)
         if not self._params.min_cohort <= len(crew) <= self._params.clients:
             raise InputError(
                 f"a cohort of {len(crew)}; these Params allow {self._params.min_cohort} to {self._params.clients}"
@@ -153,16 +147,6 @@ class PairwiseServer(Secret):
         else:
             self._machine.fire(ServerEvent.OPEN_ROUND)
             self._ask_masked()
-
-    def _known(self, ids: Collection[str] | None, what: str) -> tuple[str, ...]:
-        if ids is None:
-            return tuple(self._roster.ids)
-        if isinstance(ids, str):
-            raise InputError(f"{what} must be a collection of ids, not one string")
-        strangers = [c for c in ids if c not in self._roster]
-        if strangers:
-            raise InputError(f"{what} names {strangers[0]!r}, who is not in the roster")
-        return tuple(sorted(set(ids), key=str.encode))
 
     def receive(self, frame: bytes, carrier: str | None = None) -> str:
         """Take one client frame and return its authenticated sender; state changes only if all of it holds.
@@ -278,18 +262,11 @@ class PairwiseServer(Secret):
 
     def _close_masked(self) -> None:
         batch, setup, current = self._state.setup()
-        groups: dict[bytes, list[int]] = defaultdict(list)
-        for rank in current.participants:
-            if setup.ids[rank] in current.complete:
-                groups[current.complete[setup.ids[rank]]].append(rank)
-        largest = sorted(groups.items(), key=lambda item: len(item[1]), reverse=True)
-        have = len(largest[0][1]) if largest else 0
-        if have < self._params.min_clients:
-            split = f" on one model ({len(groups)} different contexts)" if len(groups) > 1 else ""
-            raise ThresholdError(f"survivors{split}", self._params.min_clients, have)
-        if len(largest) > 1 and len(largest[1][1]) == have:
-            raise AbortError("two equally large groups of clients trained on different models")
-        current.context, current.survivors = largest[0]
+        current.context, current.survivors = one_model(self._params, {
+            rank: current.complete[setup.ids[rank]]
+            for rank in current.participants
+            if setup.ids[rank] in current.complete
+        })  # fmt: skip
         for rank, unhappy in self._state.unopenable(current.survivors).items():
             raise AbortError(
                 f"too few hold good shares of {setup.ids[rank]!r}: {', '.join(setup.names(unhappy))} complained of them"

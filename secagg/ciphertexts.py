@@ -1,0 +1,265 @@
+"""The bulk side of ckks: the only code that touches encrypted vectors.
+
+`Encrypting` is the client's half (encode, encrypt, frame), `CipherAccumulator` the server's and the key holder's (add, open).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secagg import _kernels
+from secagg.aggregate import decode_sums
+from secagg.encoding import Source
+from secagg.errors import AbortError, InputError, StateError
+from secagg.hazmat.rlwe import SecretKey, Sum, encrypt
+from secagg.lattice import CipherSegment
+from secagg.params import Params
+from secagg.protocols.ckks import EncryptedUpload
+from secagg.receipt import result_digest
+from secagg.spool import Spool
+from secagg.wire import ChunkPlan
+from secagg.workers import Workers
+
+__all__ = ["CipherAccumulator", "Encrypting"]
+
+Place = tuple[int, int]
+Pin = Callable[[Source, int, int, int, int], Source]
+
+
+class Encrypting:
+    """Encodes and encrypts updates, chunk by chunk."""
+
+    def __init__(self, params: Params, workers: Workers) -> None:
+        self._plan = params.cipher_plan
+        self._workers = workers
+
+    def plan(self, number: int) -> CipherSegment:
+        """Return how a segment's values are cut into chunks."""
+        return self._plan.segments[number]
+
+    def segment(
+        self, source: Source, number: int, upload: EncryptedUpload, pin: Pin | None = None
+    ) -> Iterator[tuple[bytes, int]]:
+        """Yield the encrypted frames of one segment other than the head, and with each how many of its values were clipped.
+
+        Parameters
+        ----------
+        source : Source
+            The update. Secret.
+        number : int
+        upload : EncryptedUpload
+        pin : callable, optional
+            ``(source, segment, index, start, stop) -> source``: what a chunk is really made of, a copy that was checked.
+
+        Raises
+        ------
+        InputError
+            A value cannot be encoded, or `pin` refuses.
+        """
+        for index, start, stop in self._plan.segments[number]:
+            fixed = source if pin is None else pin(source, number, index, start, stop)
+            lanes, clipped = fixed.encode(number, start, stop)
+            yield self._chunk(lanes, number, index, upload), clipped
+
+    def head(self, source: Source, clipped: int, upload: EncryptedUpload) -> bytes:
+        """Return the encrypted frame of the head segment, which knows how many values were clipped in all."""
+        return self._chunk(source.head(clipped), 0, 0, upload)
+
+    def _chunk(self, lanes: NDArray[np.unsignedinteger], number: int, index: int, upload: EncryptedUpload) -> bytes:
+        cut, ring = self._plan.segments[number], self._plan.ring
+        values = cut.split(lanes)
+        lanes.fill(0)
+        payload = bytearray(cut.payload_bytes(index))
+        poly = 2 * ring.degree * ring.bits // 8
+
+        def run(low: int, high: int) -> None:
+            at = low // ring.degree
+            end = len(payload) if high == len(values) else high // ring.degree * poly
+            encrypt(
+                upload.public, values[low:high], self._plan.delta, upload.key, cut.number(index) + at, pad=upload.pad,
+                out=memoryview(payload)[at * poly : end],
+            )  # fmt: skip
+
+        try:
+            self._workers.each(run, self._workers.split(len(values), ring.degree))
+        finally:
+            values.fill(0)
+        return upload.chunk(number, index, memoryview(payload))
+
+
+class CipherAccumulator:
+    """Sums of ciphertexts by group (clients that trained on the same model), and what opens one.
+
+    Parameters
+    ----------
+    params : Params
+    max_groups : int
+        Groups that are kept; an upload to one more is refused, since each costs a whole vector.
+    workers : Workers, optional
+        Default: the caller's thread alone.
+    spool : Spool, optional
+        Where uploads wait. Default: in memory.
+    keep : bool
+        Whether uploads stay in the spool after they were added, to be passed on.
+
+    Notes
+    -----
+    Memory is 16 bytes a value and group, and what the spool keeps.
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        max_groups: int = 1,
+        workers: Workers | None = None,
+        spool: Spool | None = None,
+        *,
+        keep: bool = False,
+    ) -> None:
+        self._params = params
+        self._plan = params.cipher_plan
+        self._segments = params.segment_plan.segments
+        self._sizes = [[cut.payload_bytes(index) for index, _, _ in cut] for cut in self._plan.segments]
+        self._packed = [ChunkPlan(s.count, s.w, params.frame_bytes) for s in self._segments]
+        self._max_groups = max_groups
+        self._workers = workers or Workers(1)
+        self._spool = spool or Spool(1 << 62)
+        self._keep = keep
+        self._sums: dict[bytes, list[list[Sum]]] = {}
+        self._lanes: list[NDArray[np.unsignedinteger]] | None = None
+        self._broken = False
+
+    # -- uploads --------------------------------------------------------------------------------------------------
+
+    def chunks(self) -> list[list[int]]:
+        """Return, per segment, the payload bytes of each chunk of an upload, or of a sum."""
+        return self._sizes
+
+    def add(self, client: str, segment: int, index: int, payload: memoryview) -> None:
+        """Keep one authenticated chunk of an unfinished upload; InputError if there is no room for it."""
+        self._spool.put(client, (segment, index), payload)
+
+    def discard(self, client: str) -> None:
+        """Forget an upload."""
+        self._spool.drop(client)
+
+    def uploads(self, client: str) -> Iterator[tuple[Place, memoryview]]:
+        """Yield the chunks of an upload that was kept."""
+        return self._spool.payloads(client)
+
+    def fold(self, client: str, group: bytes) -> None:
+        """Add a complete upload to its group's sum.
+
+        Raises
+        ------
+        InputError
+            A residue is not below the modulus, padding is not zero, a polynomial is transparent, or there are too many groups;
+            the sum is as it was.
+        """
+        sums = self._sums.get(group)
+        if sums is None:
+            if len(self._sums) >= self._max_groups:
+                raise InputError("too many different contexts in one round")
+            ring = self._plan.ring
+            sums = [[Sum(ring, cut.coefficients(index)) for index, _, _ in cut] for cut in self._plan.segments]
+            self._sums[group] = sums
+        if self._broken:
+            raise AbortError("an upload was added in part when the machine failed; abort the round")
+        self._broken = True  # until all of it is added, or none
+        added: list[tuple[Sum, memoryview]] = []
+        try:
+            for (number, index), payload in self._spool.payloads(client):
+                sums[number][index].add(payload)
+                added.append((sums[number][index], payload))
+        except InputError:
+            for total, payload in added:
+                total.subtract(payload)
+            self._broken = False
+            raise
+        self._broken = False
+        if not self._keep:
+            self._spool.drop(client)
+
+    def total(self, group: bytes) -> Iterator[tuple[Place, bytes]]:
+        """Yield the chunks of a group's sum."""
+        for number, row in enumerate(self._of(group)):
+            for index, total in enumerate(row):
+                yield (number, index), total.to_bytes()
+
+    def _of(self, group: bytes) -> list[list[Sum]]:
+        if group not in self._sums or self._broken:
+            raise StateError("no upload was folded into this group")
+        return self._sums[group]
+
+    # -- the holder's opening -------------------------------------------------------------------------------------
+
+    def open(self, secret: SecretKey, pads: list[bytes], uploads: int) -> bytes:
+        """Decrypt the one sum there is, keep the integers in it, and return their digest.
+
+        Parameters
+        ----------
+        secret : SecretKey
+        pads : list of bytes
+            The keys of the pads that lie over it. Secret.
+        uploads : int
+            How many uploads are in it.
+
+        Raises
+        ------
+        AbortError
+            The noise, a sum or a check lane is none that honest clients cause; nothing is kept.
+        """
+        (group,) = self._sums
+        lanes = [self._open(number, row, secret, pads) for number, row in enumerate(self._of(group))]
+        decode_sums(self._params, lanes, uploads)
+        self._lanes, self._sums = lanes, {}
+        self._spool.clear()
+        return result_digest(lanes)
+
+    def _open(self, number: int, row: list[Sum], secret: SecretKey, pads: list[bytes]) -> NDArray[np.unsignedinteger]:
+        cut, plan = self._plan.segments[number], self._plan
+        values = np.empty(cut.count * cut.limbs, dtype=np.uint64)
+        done = 0
+        for index, total in enumerate(row):
+            first = cut.number(index)
+            found, worst = secret.decrypt(total, plan.delta, pads=[(pad, first) for pad in pads])
+            if worst > plan.worst:
+                raise AbortError(
+                    "the noise is none that honest uploads have: a client garbled its upload, or the sum is not of the uploads "
+                    "that were signed for; nothing was released"
+                )
+            values[done : done + len(found)] = found
+            done += len(found)
+        try:
+            return plan.lanes(number, self._segments[number], values)
+        except InputError as error:
+            raise AbortError(f"{error}: a client garbled its upload; nothing was released") from None
+
+    def opened(self) -> Iterator[tuple[Place, bytes]]:
+        """Yield the packed chunks of the opened sum."""
+        lanes = self.lanes()
+        for number, plan in enumerate(self._packed):
+            for index, start, stop in plan:
+                yield (number, index), _kernels.pack(lanes[number][start:stop], plan.w)
+
+    def lanes(self) -> list[NDArray[np.unsignedinteger]]:
+        """Return the opened sum, one array of lanes a segment."""
+        if self._lanes is None:
+            raise StateError("no sum was opened")
+        return self._lanes
+
+    # -- the server's taking of it --------------------------------------------------------------------------------
+
+    def results(self) -> list[list[int]]:
+        """Return, per segment, the bytes of each chunk of an opened sum."""
+        return [[plan.payload_bytes(index) for index in range(plan.chunks)] for plan in self._packed]
+
+    def take(self, segment: int, index: int, plain: bytes) -> None:
+        """Keep one chunk of the opened sum; InputError if its padding is not zero."""
+        if self._lanes is None:
+            self._lanes = [np.zeros(s.count, dtype=_kernels.lane_dtype(s.w)) for s in self._segments]
+        start, stop = self._packed[segment].span(index)
+        self._lanes[segment][start:stop] = _kernels.unpack(plain, self._segments[segment].w, stop - start)

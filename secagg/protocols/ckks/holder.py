@@ -1,0 +1,326 @@
+"""The key holder of the ckks protocol: a public key out, one decryption a round.
+
+Theory of operation. The holder makes one key for a batch of rounds. Of a round it decrypts one sum, and only one whose account it
+has checked: signed headers of at least min_clients on the roster, all for this key, these participants and one model, and either
+the sum that the server signed (whose pads only the uploads of exactly these clients cancel, or a server that follows the protocol)
+or the uploads themselves, which it adds. Which sum that is stands in its memory before anything is decrypted; the same request
+again has the same answer, another one none. Only the rounded integers leave it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from secagg.errors import AbortError, AuthenticationError, EquivocationError, InputError, ParameterError, PeerError
+from secagg.hazmat import aead
+from secagg.hazmat.agreement import check_public_key
+from secagg.hazmat.kdf import hkdf
+from secagg.hazmat.transcript import digest
+from secagg.protocols.accounts import account_digest, participants_digest, survivors_digest, upload_tag
+from secagg.protocols.ckks import holder_state
+from secagg.protocols.ckks.checks import check_header
+from secagg.protocols.ckks.holder_state import HolderBulk, HolderParty, HolderRound, OwnKey
+from secagg.protocols.ckks.intake import check_place
+from secagg.protocols.ckks.messages import (
+    Decrypted,
+    DecryptRequest,
+    EncryptedHeader,
+    KeyRequest,
+    Kind,
+    check_ranks,
+    decoders,
+    make_chunk,
+    pad_key,
+    request_mark,
+    result_key,
+    signer,
+    verify_chunk,
+)
+from secagg.protocols.ckks.transitions import HolderEvent, HolderState
+from secagg.protocols.memory import Forgetful, Memory, Record
+from secagg.protocols.secret import Secret
+from secagg.wire import HOLDER, SERVER, Chunk, Envelope, decode_body, decode_frame, open_envelope, seal_envelope
+
+if TYPE_CHECKING:
+    from secagg.identity import Identity, Roster
+    from secagg.params import Params
+
+__all__ = ["CkksHolder"]
+
+DECRYPT = "decrypt"  # the phase under which the memory keeps which sum of a round was decrypted
+
+
+class CkksHolder(Secret):
+    """The key holder's state across the keys and rounds of a session."""
+
+    def __init__(
+        self,
+        params: Params,
+        identity: Identity,
+        roster: Roster,
+        bulk: Callable[[], HolderBulk],
+        entropy: Callable[[int], bytes],
+        session: bytes | None = None,
+        memory: Memory | None = None,
+    ) -> None:
+        if params.protocol != "ckks":
+            raise ParameterError("only protocol='ckks' has a key holder")
+        if roster.holder is None or identity.verify_key != roster.holder:
+            raise ParameterError("identity is not the roster's key holder")
+        self._new_bulk = bulk
+        self._state = HolderParty(
+            params, identity, roster, entropy, memory or Forgetful(), session, provisional=session is None
+        )
+
+    # -- what the facade sees -------------------------------------------------------------------------------------
+
+    @property
+    def session(self) -> bytes | None:
+        """The session id; until a sum was decrypted, that of the last request."""
+        return self._state.session
+
+    @property
+    def decrypted(self) -> HolderRound | None:
+        """The round in progress once its sum is open, or None."""
+        current = self._state.round
+        return current if current is not None and current.machine.state is HolderState.DECRYPTED else None
+
+    @property
+    def key_hash(self) -> bytes:
+        """What stands for the present key; empty if there is none."""
+        return b"" if self._state.key is None else self._state.key.hash
+
+    @property
+    def pending(self) -> bool:
+        """Whether frames wait to be taken."""
+        return bool(self._state.out)
+
+    def take_outbox(self) -> list[bytes]:
+        """Return and forget the frames to send, oldest first."""
+        out, self._state.out = self._state.out, []
+        return out
+
+    def freeze(self) -> bytes:
+        """Return the state as bytes, without what an unfinished round has gathered. Secret: for sealing only."""
+        return holder_state.freeze(self._state)
+
+    def thaw(self, data: bytes) -> None:
+        """Take the state that `freeze` returned; DecodeError for other bytes."""
+        holder_state.thaw(self._state, data)
+
+    def receive(self, frame: bytes) -> None:
+        """Take one frame, the server's or one that it passes on; state changes only if all of it holds.
+
+        Raises
+        ------
+        PeerError
+            The frame was refused.
+        AbortError
+            The round cannot be decrypted; nothing was released, and never will be of this round.
+        """
+        state = self._state
+        kind, outer = decode_frame(frame, max_bytes=state.params.max_frame_bytes)
+        pinned = not (state.provisional and kind == Kind.KEY_REQUEST)
+        if state.session not in (None, outer.session) and pinned:
+            raise AuthenticationError("frame of another session", peer=outer.sender or "server")
+        if isinstance(outer, Chunk):
+            self._take_chunk(outer)
+            return
+        if kind not in (Kind.KEY_REQUEST, Kind.DECRYPT_REQUEST) or outer.sender != SERVER:
+            raise PeerError("not a request of the server's", peer="server")
+        payload = open_envelope(kind, outer, state.roster.server)
+        body: Any = decode_body(payload, decoders[Kind(kind)], SERVER)
+        match body:
+            case KeyRequest():
+                self._key_requested(body, outer.session)
+            case DecryptRequest():
+                self._decrypt_requested(body)
+
+    # -- keys -----------------------------------------------------------------------------------------------------
+
+    def _key_requested(self, body: KeyRequest, session: bytes) -> None:
+        state = self._state
+        key = state.key if state.session == session else None
+        if body.params_hash != state.params.hash or body.rounds != state.params.rounds_per_setup:
+            raise AuthenticationError("the server asks under other Params than ours", peer="server", phase="keys")
+        if body.roster_hash != state.roster.hash():
+            raise AuthenticationError("the server has another roster than ours", peer="server", phase="keys")
+        if key is None or body.first_round != key.first_round:
+            if not 0 <= body.first_round < (1 << 63) - body.rounds or body.first_round <= state.floor(session):
+                raise PeerError("a key for rounds that are over", peer="server", phase="keys")
+            if key is not None and body.first_round < key.first_round:
+                raise PeerError("a key for earlier rounds than the present one's", peer="server", phase="keys")
+            key = OwnKey(state, session, body.first_round, state.entropy(holder_state.SEED_BYTES))
+            state.own_floor = max(state.floor(session), body.first_round - 1)
+            state.session, state.key, state.round = session, key, None
+        state.out.append(key.frame)
+
+    # -- decrypt --------------------------------------------------------------------------------------------------
+
+    def _need_key(self, round_id: int, peer: str) -> tuple[OwnKey, bytes]:
+        key, session = self._state.key, self._state.session
+        if key is None or session is None:
+            raise PeerError("no key was asked for yet", peer=peer, phase=DECRYPT)
+        if not key.covers(round_id):
+            raise PeerError("the round is not one of this key's", peer=peer, phase=DECRYPT)
+        return key, session
+
+    def _gather(self, session: bytes, round_id: int, peer: str) -> HolderRound:
+        """Return the view of a round; a later round than the one in progress takes its place."""
+        state = self._state
+        current = state.round
+        if current is not None and current.round_id == round_id:
+            return current
+        again = state.done is not None and state.done[0] == round_id
+        if round_id <= state.floor(session) and not again:
+            raise PeerError("round id does not increase", peer=peer, phase=DECRYPT)
+        return HolderRound(round_id, self._new_bulk())
+
+    def _decrypt_requested(self, body: DecryptRequest) -> None:
+        state = self._state
+        key, session = self._need_key(body.round_id, "server")
+        if body.params_hash != state.params.hash or body.key_hash != key.hash:
+            raise AuthenticationError("a request under other Params or another key", peer="server", phase=DECRYPT)
+        current = self._gather(session, body.round_id, "server")
+        if current.request is not None:
+            if current.request != body:
+                raise EquivocationError("a second, different request to decrypt", peer="server", phase=DECRYPT)
+            state.out += current.frames
+            return
+        check_public_key(body.server_key)
+        headers, participants, context = self._read_headers(body, key)
+        account = account_digest(
+            session, body.round_id, state.params.hash, key.hash, state.roster.hash(),
+            participants_digest(key.hash, body.round_id, participants),
+            survivors_digest(key.hash, body.round_id, {name: header.tag for name, header in headers.items()}), context,
+        )  # fmt: skip
+        mark = request_mark(account, body)
+        if state.done is not None and state.done[0] == body.round_id and state.done[1] != mark:
+            raise EquivocationError("another sum of this round was decrypted before", peer="server", phase=DECRYPT)
+        current.request, current.headers, current.participants = body, headers, participants
+        current.context, current.account, current.mark = context, account, mark
+        state.round = current
+        self._try_decrypt(current, key, session)
+
+    def _read_headers(
+        self, body: DecryptRequest, key: OwnKey
+    ) -> tuple[dict[str, EncryptedHeader], tuple[str, ...], bytes]:
+        """Return the survivors' headers, the participants' names and the common context, every signature and binding checked."""
+        state = self._state
+        ids, params = state.roster.ids, state.params
+        check_ranks(body.participants, range(len(ids)), "server")
+        if not params.min_clients <= len(body.participants) <= params.max_participants:
+            raise PeerError("number of participants is outside Params", peer="server", phase=DECRYPT)
+        if len(body.headers) < params.min_clients:
+            raise PeerError("fewer survivors than min_clients", peer="server", phase=DECRYPT)
+        participants = tuple(ids[rank] for rank in body.participants)
+        view = participants_digest(key.hash, body.round_id, participants)
+        order = {name: rank for rank, name in enumerate(participants)}
+        headers: dict[str, EncryptedHeader] = {}
+        last = -1
+        for frame in body.headers:
+            kind, outer = decode_frame(frame, max_bytes=params.max_frame_bytes)
+            if kind != Kind.ENCRYPTED_HEADER or not isinstance(outer, Envelope) or outer.session != state.session:
+                raise AuthenticationError("not a header of this session", peer="server", phase=DECRYPT)
+            if order.get(outer.sender, -1) <= last:
+                raise PeerError("survivors are unknown, repeated or out of order", peer="server", phase=DECRYPT)
+            last = order[outer.sender]
+            payload = open_envelope(kind, outer, signer(state.roster, outer.sender))
+            header: Any = decode_body(payload, decoders[Kind.ENCRYPTED_HEADER], outer.sender)
+            check_header(header, params, (key.hash, key.channel.public_bytes), body.round_id, view, outer.sender)
+            headers[outer.sender] = header
+        contexts = {header.context_hash for header in headers.values()}
+        if len(contexts) != 1:
+            raise AuthenticationError("survivors trained on different models", peer="server", phase=DECRYPT)
+        return headers, participants, contexts.pop()
+
+    def _take_chunk(self, chunk: Chunk) -> None:
+        state, sender = self._state, chunk.sender
+        peer = sender or "server"
+        if state.params.recompute == (sender == SERVER) or sender == HOLDER:
+            raise PeerError("not a chunk that this protocol has", peer=peer, phase=DECRYPT)
+        key, session = self._need_key(chunk.round_id, peer)
+        current = state.round
+        if current is not None and current.request is None and current.round_id != chunk.round_id:
+            raise PeerError("chunk of another round than the one that is gathered", peer=peer, phase=DECRYPT)
+        current = self._gather(session, chunk.round_id, peer)
+        if current.machine.state is HolderState.DECRYPTED:
+            return  # a repeated chunk of what was answered
+        if current.request is not None and sender not in self._senders(current):
+            raise PeerError("chunk of a client that is not in the sum", peer=peer, phase=DECRYPT)
+        check_place(chunk, current.bulk.chunks(), peer)
+        content = verify_chunk(chunk, key.hash, signer(state.roster, sender))
+        place, contents = (chunk.segment, chunk.index), current.contents.get(sender, {})
+        if place in contents:
+            if contents[place] != content:
+                raise EquivocationError("a second, different chunk", peer=peer, phase=DECRYPT)
+            return
+        try:
+            current.bulk.add(sender, *place, chunk.payload)
+        except InputError as error:
+            raise PeerError(str(error), peer=peer, phase=DECRYPT) from None
+        state.round = current
+        current.contents.setdefault(sender, {})[place] = content
+        if current.request is not None:
+            self._try_decrypt(current, key, session)
+
+    def _senders(self, current: HolderRound) -> tuple[str, ...]:
+        return tuple(current.headers) if self._state.params.recompute else (SERVER,)
+
+    def _try_decrypt(self, current: HolderRound, key: OwnKey, session: bytes) -> None:
+        """Decrypt and answer once everything is here; before that, do nothing."""
+        request, state = current.request, self._state
+        count = sum(map(len, current.bulk.chunks()))
+        senders = self._senders(current)
+        if request is None or any(len(current.contents.get(sender, ())) != count for sender in senders):
+            return
+        # Whatever comes of it, no other sum of this round.
+        state.own_floor, state.done = max(state.own_floor, current.round_id), (current.round_id, current.mark)
+        try:
+            current.frames = self._answer(current, request, key, session, senders)
+        except (InputError, PeerError, AbortError) as error:
+            state.round = None
+            raise AbortError(str(error)) from None
+        current.machine.fire(HolderEvent.DECRYPT)
+        state.provisional = False
+        state.out += current.frames
+
+    def _answer(
+        self, current: HolderRound, request: DecryptRequest, key: OwnKey, session: bytes, senders: tuple[str, ...]
+    ) -> list[bytes]:
+        state = self._state
+        for sender in senders:
+            contents = current.contents[sender]
+            tag = request.sum_tag if sender == SERVER else current.headers[sender].tag
+            if upload_tag(contents[place] for place in sorted(contents)) != tag:
+                raise AbortError("what is to be summed is not what was signed for; nothing was released")
+            current.bulk.fold(sender, current.context)
+        made = Record(current.mark, digest("record", current.account), b"")
+        if state.memory.record(session, current.round_id, DECRYPT, made) != made:
+            raise AbortError("another sum of this round was decrypted before; nothing was released")
+        pads = [
+            pad_key(key.channel.agree(header.channel_key), session, key.hash, current.round_id, name)
+            for name, header in current.headers.items()
+            if state.params.padded
+        ]
+        current.result_hash = current.bulk.open(key.secret, pads, len(current.headers))
+        frames, contents = [], []
+        if state.params.reveal == "server":
+            shared = key.channel.agree(request.server_key)
+            sealing = result_key(shared, session, key.hash, current.mark)
+            for (segment, index), plain in current.bulk.opened():
+                # The nonce is derived, so that a restarted holder's answer is the same byte for byte.
+                nonce = hkdf(key.seed, "ckks-result-nonce", current.mark, b"%d/%d" % (segment, index), length=12)
+                sealed = aead.seal(sealing, plain, b"%d/%d" % (segment, index), lambda _, nonce=nonce: nonce)
+                frame, content = make_chunk(
+                    session, HOLDER, (current.round_id, segment, index), key.hash, memoryview(sealed),
+                    state.identity.sign,
+                )  # fmt: skip
+                frames.append(frame)
+                contents.append(content)
+        body = Decrypted(
+            current.round_id, current.account, state.identity.sign(current.account), current.result_hash,
+            upload_tag(contents),
+        )  # fmt: skip
+        return [seal_envelope(Kind.DECRYPTED, session, HOLDER, body, state.identity.sign), *frames]

@@ -1,0 +1,230 @@
+"""Bodies of the ckks frames, and the digests and keys that bind them together.
+
+Clients are named by their rank in the roster. A bulk chunk carries its sender's signature, so that it is authenticated by itself,
+in whatever order it comes and to whomever it is passed on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from secagg.errors import AuthenticationError, DecodeError, PeerError
+from secagg.hazmat import signing
+from secagg.hazmat.kdf import hkdf
+from secagg.hazmat.transcript import digest, u64
+from secagg.wire import HOLDER, SERVER, Chunk, Envelope, decode_body, decode_frame, encode_chunk, open_envelope
+
+if TYPE_CHECKING:
+    from secagg.identity import Roster
+
+__all__ = [
+    "CHANNEL_BYTES",
+    "HASH_BYTES",
+    "Decrypted",
+    "DecryptRequest",
+    "EncryptedHeader",
+    "EncryptedRequest",
+    "KeyAnnouncement",
+    "KeyRequest",
+    "Kind",
+    "check_ranks",
+    "decoders",
+    "key_digest",
+    "make_chunk",
+    "pad_key",
+    "read_key",
+    "request_mark",
+    "result_key",
+    "signer",
+    "verify_chunk",
+]
+
+HASH_BYTES = 32
+CHANNEL_BYTES = 32
+
+
+class Kind(IntEnum):
+    """Kind byte of each frame; 0 is a bulk chunk."""
+
+    CHUNK = 0
+    KEY_REQUEST = 16
+    KEY_ANNOUNCEMENT = 17
+    ENCRYPTED_REQUEST = 18
+    ENCRYPTED_HEADER = 19
+    DECRYPT_REQUEST = 20
+    DECRYPTED = 21
+
+
+class _Body(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Base of all bodies: an array of exactly its fields."""
+
+
+class KeyRequest(_Body, frozen=True):
+    """Server to holder: a key for `rounds` rounds from `first_round` on."""
+
+    first_round: int
+    rounds: int
+    params_hash: bytes
+    roster_hash: bytes
+
+
+class KeyAnnouncement(_Body, frozen=True):
+    """Holder: its public key for a batch of rounds, and the X25519 key that pads are agreed with."""
+
+    first_round: int
+    rounds: int
+    params_hash: bytes
+    roster_hash: bytes
+    channel_key: bytes
+    public_key: bytes
+
+
+class EncryptedRequest(_Body, frozen=True):
+    """Server to client: an update is asked of `participants`, encrypted to the holder's key."""
+
+    round_id: int
+    params_hash: bytes
+    key_hash: bytes
+    participants: list[int]
+    key: bytes | None
+
+
+class EncryptedHeader(_Body, frozen=True):
+    """Client: the signed account of its upload, sent after the chunks; the holder sees it."""
+
+    round_id: int
+    params_hash: bytes
+    key_hash: bytes
+    participants_hash: bytes
+    context_hash: bytes
+    channel_key: bytes
+    tag: bytes
+
+
+class DecryptRequest(_Body, frozen=True):
+    """Server to holder: whose uploads are in the sum, by their signed headers in order of rank, and the sum's tag."""
+
+    round_id: int
+    params_hash: bytes
+    key_hash: bytes
+    participants: list[int]
+    headers: list[bytes]
+    sum_tag: bytes
+    server_key: bytes
+
+
+class Decrypted(_Body, frozen=True):
+    """Holder: the account of the round, separately signed for the receipt, and what its chunks hold."""
+
+    round_id: int
+    account: bytes
+    account_signature: bytes
+    result_hash: bytes
+    tag: bytes
+
+
+decoders: dict[Kind, msgspec.msgpack.Decoder[msgspec.Struct]] = {
+    kind: msgspec.msgpack.Decoder(body)
+    for kind, body in {
+        Kind.KEY_REQUEST: KeyRequest,
+        Kind.KEY_ANNOUNCEMENT: KeyAnnouncement,
+        Kind.ENCRYPTED_REQUEST: EncryptedRequest,
+        Kind.ENCRYPTED_HEADER: EncryptedHeader,
+        Kind.DECRYPT_REQUEST: DecryptRequest,
+        Kind.DECRYPTED: Decrypted,
+    }.items()
+}
+
+
+def key_digest(session: bytes, announcement: bytes) -> bytes:
+    """Return key_hash: the session and the announcement's payload."""
+    return digest("ckks-key", session, announcement)
+
+
+def request_mark(account: bytes, body: DecryptRequest) -> bytes:
+    """Return what a decryption answers: the account, the sum, and to whom the result is sealed."""
+    return digest("ckks-decrypt", account, body.sum_tag, body.server_key)
+
+
+def pad_key(shared: bytes, session: bytes, key_hash: bytes, round_id: int, client: str) -> bytes:
+    """Return the 16-byte key of the pad that a client lays over its ciphertexts. Secret."""
+    return hkdf(shared, "ckks-pad", session, key_hash, u64(round_id), client.encode(), length=16)
+
+
+def result_key(shared: bytes, session: bytes, key_hash: bytes, mark: bytes) -> bytes:
+    """Return the 32-byte key that seals a round's result to the server. Secret."""
+    return hkdf(shared, "ckks-result", session, key_hash, mark, length=32)
+
+
+def _chunk_statement(chunk: Chunk, key_hash: bytes, content: bytes) -> bytes:
+    return digest(
+        "ckks-chunk", chunk.session, chunk.sender.encode(), key_hash, u64(chunk.round_id), u64(chunk.segment),
+        u64(chunk.index), content,
+    )  # fmt: skip
+
+
+def make_chunk(
+    session: bytes, sender: str, place: tuple[int, int, int], key_hash: bytes, payload: memoryview,
+    sign: Callable[[bytes], bytes],
+) -> tuple[bytes, bytes]:  # fmt: skip
+    """Return the signed frame of one chunk at `place` (round, segment, index), and the SHA-256 of its payload."""
+    content = hashlib.sha256(payload).digest()
+    unsigned = Chunk(session, sender, *place, b"", payload)
+    tag = sign(_chunk_statement(unsigned, key_hash, content))
+    return encode_chunk(Chunk(session, sender, *place, tag, payload)), content
+
+
+def verify_chunk(chunk: Chunk, key_hash: bytes, verify_key: bytes) -> bytes:
+    """Return the SHA-256 of a chunk's payload once its sender's signature holds; else AuthenticationError."""
+    peer = chunk.sender or "server"
+    if len(chunk.tag) != signing.SIGNATURE_BYTES:
+        raise AuthenticationError("a chunk's signature has 64 bytes", peer=peer)
+    content = hashlib.sha256(chunk.payload).digest()
+    try:
+        signing.verify(verify_key, _chunk_statement(chunk, key_hash, content), chunk.tag)
+    except AuthenticationError:
+        raise AuthenticationError("chunk signature does not hold", peer=peer) from None
+    return content
+
+
+def signer(roster: Roster, sender: str) -> bytes:
+    """Return the verify key of a frame's sender, or raise AuthenticationError."""
+    if sender == SERVER:
+        return roster.server
+    if sender == HOLDER and roster.holder is not None:
+        return roster.holder
+    if sender not in roster:
+        raise AuthenticationError("sender is not in the roster", peer=sender)
+    return roster.key(sender)
+
+
+def read_key(frame: bytes, session: bytes, roster: Roster, max_bytes: int) -> tuple[KeyAnnouncement, bytes]:
+    """Return a holder's announcement and its key_hash, its signature checked.
+
+    Raises
+    ------
+    PeerError
+        It is none, of another session, or not signed by the roster's holder.
+    """
+    kind, outer = decode_frame(frame, max_bytes=max_bytes)
+    if kind != Kind.KEY_ANNOUNCEMENT or not isinstance(outer, Envelope) or outer.sender != HOLDER:
+        raise DecodeError("no key of the holder's", peer="server")
+    if outer.session != session:
+        raise AuthenticationError("a key of another session", peer="server")
+    payload = open_envelope(kind, outer, signer(roster, HOLDER))
+    body = decode_body(payload, decoders[Kind.KEY_ANNOUNCEMENT], HOLDER)
+    if not isinstance(body, KeyAnnouncement) or len(body.channel_key) != CHANNEL_BYTES:
+        raise DecodeError("a channel key has 32 bytes", peer=HOLDER)
+    return body, key_digest(session, payload)
+
+
+def check_ranks(ranks: list[int], among: Iterable[int], peer: str) -> None:
+    """Refuse ranks that are unsorted, repeated, or not among those allowed."""
+    allowed = set(among)
+    if any(rank not in allowed for rank in ranks) or any(a >= b for a, b in zip(ranks, ranks[1:], strict=False)):
+        raise PeerError("ranks are unknown, repeated or out of order", peer=peer)

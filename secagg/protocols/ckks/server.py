@@ -1,0 +1,285 @@
+"""The server of the ckks protocol: phases advance only by `close_phase`, frames are taken at any time.
+
+Theory of operation. A round asks the holder for a key when none covers it, asks the participants for encrypted updates, adds what
+is complete and well formed, and asks the holder to decrypt the sum of those that trained on one model. The server has no secret
+key and no frame could bring it one: an announcement holds a public key by its type. A phase that ends with too few aborts the
+round: its id is burned, nothing is released, the session goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from secagg.errors import AbortError, InputError, SecAggError, ThresholdError
+from secagg.hazmat.agreement import KeyPair
+from secagg.protocols.accounts import account_digest, participants_digest, survivors_digest, upload_tag
+from secagg.protocols.ckks.intake import Intake
+from secagg.protocols.ckks.messages import (
+    DecryptRequest,
+    EncryptedRequest,
+    KeyRequest,
+    Kind,
+    make_chunk,
+    request_mark,
+)
+from secagg.protocols.ckks.state import Key, Round, ServerBulk, ServerState
+from secagg.protocols.ckks.transitions import ServerEvent, ServerPhase
+from secagg.protocols.rounds import check_participants, check_round_id, known, one_model
+from secagg.protocols.secret import Secret
+from secagg.wire import HOLDER, SERVER, Chunk, encode_chunk, seal_envelope
+
+if TYPE_CHECKING:
+    import msgspec
+
+    from secagg.identity import Identity, Roster
+    from secagg.params import Params
+
+__all__ = ["CkksServer", "Decryption"]
+
+
+@dataclass(frozen=True, repr=False)
+class Decryption(Secret):
+    """What a finished round leaves: who is in the sum, and the holder's signature on it."""
+
+    round_id: int
+    context: bytes
+    participants: tuple[str, ...]
+    uploads: dict[str, bytes]
+    members_hash: bytes
+    setup_hash: bytes
+    session: bytes
+    account: bytes
+    signatures: dict[str, bytes]
+    result_hash: bytes
+    blamed: dict[str, str] = field(default_factory=dict)
+
+
+class CkksServer(Secret):
+    """The server's state across the keys and rounds of a session."""
+
+    def __init__(
+        self,
+        params: Params,
+        identity: Identity,
+        roster: Roster,
+        bulk: Callable[[], ServerBulk],
+        entropy: Callable[[int], bytes],
+        session: bytes | None = None,
+    ) -> None:
+        self._params = params
+        self._identity = identity
+        self._roster = roster
+        self._new_bulk = bulk
+        self._entropy = entropy
+        self._state = ServerState(params, roster, entropy(16) if session is None else session, bulk())
+        self._machine = self._state.machine
+        self._intake = Intake(self._state)
+        self._floor = -1
+        self._wanted: tuple[str, ...] = ()
+        self._out: list[tuple[str | None, bytes]] = []
+
+    # -- what the facade sees -------------------------------------------------------------------------------------
+
+    @property
+    def session(self) -> bytes:
+        """The session id."""
+        return self._state.session
+
+    @property
+    def bulk(self) -> ServerBulk:
+        """The bulk side of the round in progress."""
+        return self._state.bulk
+
+    @property
+    def equivocations(self) -> dict[str, str]:
+        """Senders that said two different things, and when."""
+        return self._state.equivocations
+
+    @property
+    def phase(self) -> str:
+        """The open phase: idle, keys, encrypted or decrypt."""
+        return str(self._machine.state.value)
+
+    @property
+    def round_id(self) -> int | None:
+        """The round in progress, or None."""
+        return None if self._state.round is None else self._state.round.round_id
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Names still awaited in the open phase, sorted."""
+        key, current = self._state.key, self._state.round
+        if key is None or current is None:
+            return ()
+        match self._machine.state:
+            case ServerPhase.KEYS:
+                return () if key.body is not None else (HOLDER,)
+            case ServerPhase.ENCRYPTED:
+                gone = current.complete.keys() | current.excluded
+                return tuple(c for c in self._names(current.participants) if c not in gone)
+            case ServerPhase.DECRYPT:
+                return () if self._state.answered() else (HOLDER,)
+        return ()
+
+    def take_outbox(self) -> list[tuple[str | None, bytes]]:
+        """Return and forget the frames to send."""
+        out, self._out = self._out, []
+        return out
+
+    def open_round(self, round_id: int, participants: Collection[str] | None, cohort: Collection[str] | None) -> None:
+        """Ask for a round; the holder is asked for a key first when none covers it."""
+        check_round_id(round_id, self._floor)
+        if cohort is not None:
+            raise InputError("protocol='ckks' has no cohort; say who takes part with participants")
+        wanted = known(self._roster, participants, "participants")
+        check_participants(self._params, wanted)
+        key = self._state.key
+        fresh = key is None or not key.covers(round_id)
+        if fresh and round_id + self._params.rounds_per_setup > 1 << 63:
+            raise InputError("the key's last round would be beyond 2**63 - 1")
+        self._machine.local(ServerEvent.OPEN_KEYS)
+        self._floor, self._wanted = round_id, wanted
+        self._state.round = Round(round_id)
+        self._state.bulk = self._new_bulk()
+        if not fresh:
+            self._machine.fire(ServerEvent.OPEN_ROUND)
+            self._ask_encrypted()
+            return
+        request = KeyRequest(round_id, self._params.rounds_per_setup, self._params.hash, self._roster.hash())
+        self._state.key = Key(request)
+        self._machine.fire(ServerEvent.OPEN_KEYS)
+        self._out.append((HOLDER, self._sign(Kind.KEY_REQUEST, request)))
+
+    def receive(self, frame: bytes, carrier: str | None = None) -> str:
+        """Take one frame and return its authenticated sender; state changes only if all of it holds."""
+        return self._intake.receive(frame, carrier)
+
+    def close_phase(self) -> Decryption | None:
+        """End the open phase; return the Decryption when it was the last.
+
+        Raises
+        ------
+        AbortError
+            Too few took part; the round is over and nothing was released.
+        """
+        self._machine.local(ServerEvent.CLOSE)
+        try:
+            match self._machine.state:
+                case ServerPhase.KEYS:
+                    self._close_keys()
+                case ServerPhase.ENCRYPTED:
+                    self._close_encrypted()
+                case _:
+                    return self._close_decrypt()
+        except SecAggError:
+            self.abort()
+            raise
+        return None
+
+    def abort(self) -> None:
+        """End the round without a result; its id is burned."""
+        self._machine.fire(ServerEvent.ABORT)
+        if self._state.key is not None and self._state.key.body is None:
+            self._state.key = None
+        self._state.round = None
+        self._out.clear()
+        self._state.bulk = self._new_bulk()
+
+    # -- phases ---------------------------------------------------------------------------------------------------
+
+    def _sign(self, kind: Kind, body: msgspec.Struct) -> bytes:
+        return seal_envelope(kind, self.session, SERVER, body, self._identity.sign)
+
+    def _names(self, ranks: Collection[int]) -> list[str]:
+        return [self._roster.ids[rank] for rank in ranks]
+
+    def _close_keys(self) -> None:
+        key, _ = self._state.open()
+        if key.body is None:
+            raise ThresholdError("keys of the key holder", 1, 0)
+        self._machine.fire(ServerEvent.CLOSE)
+        self._ask_encrypted()
+
+    def _ask_encrypted(self) -> None:
+        key, current = self._state.open()
+        ranks = {name: rank for rank, name in enumerate(self._roster.ids)}
+        current.participants = sorted(ranks[name] for name in self._wanted)
+        current.participants_hash = participants_digest(
+            key.hash, current.round_id, self._names(current.participants)
+        )
+        with_key, without = (
+            self._sign(
+                Kind.ENCRYPTED_REQUEST,
+                EncryptedRequest(current.round_id, self._params.hash, key.hash, current.participants, frame),
+            )
+            for frame in (key.frame, None)
+        )
+        self._out += [
+            (name, without if name in key.shown else with_key) for name in self._names(current.participants)
+        ]
+
+    def _close_encrypted(self) -> None:
+        key, current = self._state.open()
+        ids = self._roster.ids
+        current.context, current.survivors = one_model(self._params, {
+            rank: current.complete[ids[rank]] for rank in current.participants if ids[rank] in current.complete
+        })  # fmt: skip
+        names = self._names(current.survivors)
+        current.account = account_digest(
+            self.session, current.round_id, self._params.hash, key.hash, self._roster.hash(), current.participants_hash,
+            survivors_digest(key.hash, current.round_id, {name: current.headers[name][1].tag for name in names}),
+            current.context,
+        )  # fmt: skip
+        current.pair = KeyPair.generate(self._entropy)
+        frames, sum_tag = self._forward(key, current, names) if self._params.recompute else self._total(key, current)
+        body = DecryptRequest(
+            current.round_id, self._params.hash, key.hash, current.participants,
+            [current.headers[name][0] for name in names], sum_tag, current.pair.public_bytes,
+        )  # fmt: skip
+        current.mark = request_mark(current.account, body)
+        self._machine.fire(ServerEvent.CLOSE)
+        self._out += [(HOLDER, frame) for frame in (self._sign(Kind.DECRYPT_REQUEST, body), *frames)]
+
+    def _total(self, key: Key, current: Round) -> tuple[list[bytes], bytes]:
+        """Return the frames of the sum, and its tag."""
+        frames, contents = [], []
+        for (segment, index), payload in self._state.bulk.total(current.context):
+            place = (current.round_id, segment, index)
+            frame, content = make_chunk(
+                self.session, SERVER, place, key.hash, memoryview(payload), self._identity.sign
+            )
+            frames.append(frame)
+            contents.append(content)
+        return frames, upload_tag(contents)
+
+    def _forward(self, key: Key, current: Round, names: list[str]) -> tuple[list[bytes], bytes]:
+        """Return every survivor's chunks as it signed them."""
+        del key
+        frames = []
+        for name in names:
+            for (segment, index), payload in self._state.bulk.uploads(name):
+                tag = current.kept[name][segment, index].signature
+                frames.append(
+                    encode_chunk(Chunk(self.session, name, current.round_id, segment, index, tag, payload))
+                )
+        return frames, b""
+
+    def _close_decrypt(self) -> Decryption:
+        key, current = self._state.open()
+        if not self._state.answered() or current.answer is None:
+            raise ThresholdError("answers of the key holder", 1, 0)
+        body = current.answer[1]
+        if self._params.reveal == "server":
+            if upload_tag(current.opened[place] for place in sorted(current.opened)) != body.tag:
+                raise AbortError("the key holder's chunks are not those of its answer; nothing was released")
+        names = self._names(current.survivors)
+        made = Decryption(
+            current.round_id, current.context, tuple(self._names(current.participants)),
+            {name: current.headers[name][1].tag for name in names}, self._roster.hash(), key.hash, self.session,
+            current.account, {HOLDER: body.account_signature}, body.result_hash,
+        )  # fmt: skip
+        self._machine.fire(ServerEvent.CLOSE)
+        self._state.round = None
+        return made
