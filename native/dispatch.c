@@ -1,5 +1,6 @@
 /* Which implementation runs: the best one that this processor has the features for, or the one chosen by name. */
 #include "dispatch.h"
+#include "ring.h"
 
 #include <string.h>
 
@@ -32,19 +33,19 @@
 static const struct sa_impl impls[] = {
 #if defined(SA_X86_64)
     {"vaes512", SA_CPU_VAES512, 176, 512, SA_AES(vaes512), SA_ENCODES(avx512), SA_PACKS_AVX512,
-     sa_split_run_u64_avx512},
+     sa_split_run_u64_avx512, &sa_ring_portable},
     {"vaes256", SA_CPU_VAES256, 176, 256, SA_AES(vaes256), SA_ENCODES(avx2), SA_PACKS_AVX2,
-     sa_split_run_u64_avx2},
+     sa_split_run_u64_avx2, &sa_ring_portable},
     {"avx2", SA_CPU_AES | SA_CPU_SSE41 | SA_CPU_AVX2, 176, 128, SA_AES(avx2), SA_ENCODES(avx2), SA_PACKS_AVX2,
-     sa_split_run_u64_avx2},
+     sa_split_run_u64_avx2, &sa_ring_portable},
     {"aesni", SA_CPU_AES | SA_CPU_SSE41, 176, 128, SA_AES(aesni), SA_ENCODES(portable), SA_PACKS_PORTABLE,
-     sa_split_run_u64_portable},
+     sa_split_run_u64_portable, &sa_ring_portable},
 #elif defined(SA_NEON_AES)
     {"neon", SA_CPU_AES, 176, 128, SA_AES(neon), SA_ENCODES(neon), SA_PACKS_PORTABLE,
-     sa_split_run_u64_portable},
+     sa_split_run_u64_portable, &sa_ring_portable},
 #endif
     {"portable", 0, 704, 128, SA_AES(portable), SA_ENCODES(portable), SA_PACKS_PORTABLE,
-     sa_split_run_u64_portable},
+     sa_split_run_u64_portable, &sa_ring_portable},
 };
 #define SA_IMPLS (sizeof impls / sizeof impls[0])
 
@@ -60,6 +61,14 @@ const struct sa_impl *sa_impl(void)
     if (selected == NULL)
         sa_select(sa_available(0));
     return selected;
+}
+
+const struct sa_ring_impl *sa_ring_kernels(unsigned bits)
+{
+    const struct sa_ring_impl *ring = sa_impl()->ring;
+    while ((ring->requires & ~sa_cpu_features()) != 0 || bits > ring->max_bits)
+        ring = ring->otherwise;
+    return ring;
 }
 
 const char *sa_available(size_t index)

@@ -62,6 +62,8 @@ typedef void sa_unpack_fn(const uint8_t *buf, size_t buf_bytes, unsigned w, void
 typedef void sa_split_fn(const uint64_t *secrets, size_t m, const uint64_t *coeffs, size_t t, const uint64_t *xs, size_t n,
                          uint64_t *shares);
 
+struct sa_ring_impl; /* ring.h */
+
 struct sa_impl {
     const char *name;
     uint32_t requires;
@@ -76,6 +78,7 @@ struct sa_impl {
     sa_unpack_fn *unpack[3];
     sa_unpack_fn *unpack_add[3];
     sa_split_fn *split;
+    const struct sa_ring_impl *ring;
 };
 
 /* The implementation in use; never NULL. */

@@ -9,7 +9,9 @@ enum {
     SA_ERR_PADDING = 3,    /* padding bits that are not zero */
     SA_ERR_NONFINITE = 4,  /* NaN or infinity among the inputs */
     SA_ERR_FIELD = 5,      /* an element that is not canonical modulo 2^61 - 1, or a bad set of points */
-    SA_ERR_UNKNOWN = 6     /* no such implementation, or this machine cannot run it */
+    SA_ERR_UNKNOWN = 6,    /* no such implementation, or this machine cannot run it */
+    SA_ERR_RESIDUE = 7,    /* a residue that is not below the modulus */
+    SA_ERR_TRANSPARENT = 8 /* a ciphertext whose polynomial c1 is zero: it hides nothing */
 };
 
 /* Dispatch. sa_available(i) names the i-th implementation this machine can run, best first, NULL at the end. */
@@ -97,6 +99,43 @@ int sa_shamir_split_u64(const uint64_t *secrets, size_t m, const uint64_t *coeff
                         size_t n, uint64_t *shares);
 int sa_shamir_weights_u64(const uint64_t *xs, size_t t, uint64_t *weights, uint64_t *scratch);
 int sa_shamir_combine_u64(const uint64_t *weights, size_t t, const uint64_t *shares, size_t m, uint64_t *out);
+
+/* Z_q[X]/(X^N + 1), N = 1024 to 8192, q prime, 1 mod 2N, from 2^18 to 2^61. table: sa_ring_table_words(N) words, filled by the
+ * caller: q, N, bits of q, floor(2^(2 bits) / q), 1/N mod q, its quotient, ten zeros; then for i < N, psi^r(i), their
+ * quotients, psi^-r(i), their quotients, where psi is a primitive 2N-th root of unity, r reverses log2 N bits, and the quotient of
+ * w is floor(2^64 w / q). Residues are canonical. scratch: sa_ring_scratch_bytes(N), any alignment; zero after SA_OK where
+ * anything in it was secret. */
+size_t sa_ring_table_words(size_t degree);
+size_t sa_ring_scratch_bytes(size_t degree);
+int sa_ring_forward(const uint64_t *table, uint64_t *polys, size_t count);
+int sa_ring_inverse(const uint64_t *table, uint64_t *polys, size_t count);
+int sa_ring_add(const uint64_t *table, uint64_t *acc, const uint64_t *other, size_t n, int minus);
+int sa_ring_multiply_add(const uint64_t *table, uint64_t *acc, const uint64_t *a, const uint64_t *b, size_t n);
+
+/* Polynomials number `first` and on of a keystream; the last number times N stays below 2^63. */
+enum { SA_UNIFORM = 0, SA_TERNARY = 1, SA_BINOMIAL = 2 };
+int sa_ring_sample(const uint64_t *table, int distribution, uint64_t *out, size_t count, const uint8_t *key,
+                   uint64_t stream_id, uint64_t first, uint8_t *scratch, size_t scratch_bytes);
+int sa_ring_add_uniform(const uint64_t *table, uint64_t *acc, size_t n, const uint8_t *key, uint64_t stream_id, uint64_t first,
+                        int minus, uint8_t *scratch, size_t scratch_bytes);
+
+/* n values, one a coefficient. public_key: the transforms of a and b; secret: that of s. A payload: for each polynomial c1, then of
+ * c0 as many coefficients as there are values, each packed to bits of q; the seeded one is without c1. A payload that is refused
+ * leaves c1 and c0 as they were. */
+int sa_rlwe_encrypt(const uint64_t *table, const uint64_t *public_key, const uint64_t *values, size_t n, uint64_t delta,
+                    const uint8_t *key, const uint8_t *pad, uint64_t first, uint8_t *out, size_t out_bytes, uint8_t *scratch,
+                    size_t scratch_bytes);
+int sa_rlwe_encrypt_seeded(const uint64_t *table, const uint64_t *secret, const uint64_t *values, size_t n, uint64_t delta,
+                           const uint8_t *key, const uint8_t *seed, uint64_t first, uint8_t *out, size_t out_bytes,
+                           uint8_t *scratch, size_t scratch_bytes);
+int sa_rlwe_add(const uint64_t *table, uint64_t *c1, uint64_t *c0, size_t n, const uint8_t *payload, size_t payload_size,
+                uint8_t *scratch, size_t scratch_bytes);
+int sa_rlwe_add_seeded(const uint64_t *table, uint64_t *c1, uint64_t *c0, size_t n, const uint8_t *payload,
+                       size_t payload_size, const uint8_t *seed, uint64_t first, uint8_t *scratch, size_t scratch_bytes);
+int sa_rlwe_store(const uint64_t *table, const uint64_t *c1, const uint64_t *c0, size_t n, uint8_t *out, size_t out_bytes,
+                  uint8_t *scratch, size_t scratch_bytes);
+int sa_rlwe_decrypt(const uint64_t *table, const uint64_t *secret, const uint64_t *c1, const uint64_t *c0, size_t n,
+                    uint64_t delta, uint64_t *values, uint64_t *worst, uint8_t *scratch, size_t scratch_bytes);
 
 /* 1 when equal, 0 when not; time depends on nbytes alone. */
 int sa_ct_equal(const uint8_t *a, const uint8_t *b, size_t nbytes);

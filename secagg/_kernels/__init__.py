@@ -1,4 +1,4 @@
-"""The vector kernels: AES-CTR masks, fixed-point encoding, bit packing, Shamir over p = 2^61 - 1.
+"""The vector kernels: AES-CTR masks, fixed-point encoding, bit packing, Shamir over p = 2^61 - 1, and RLWE in its ring.
 
 The only importer of the C module. Which implementation runs is decided once, at import: the C module's best for
 this machine, else the numba and pycryptodome fallback. The environment variable ``SECAGG_FORCE_ISA`` names another
@@ -16,11 +16,14 @@ from typing import Any, cast
 from secagg._kernels.backend import Backend
 from secagg._kernels.checked import Kernels
 from secagg._kernels.checks import KEY_BYTES, lane_dtype
+from secagg._kernels.plan import RingPlan, aligned_words, ring_modulus, ring_plan
 from secagg.errors import ParameterError
 
 __all__ = [
     "KEY_BYTES",
+    "RingPlan",
     "add_mod",
+    "aligned_words",
     "backends",
     "build_info",
     "ct_equal",
@@ -34,6 +37,21 @@ __all__ = [
     "pack",
     "protect_fixed",
     "protect_fixed_into",
+    "ring_add",
+    "ring_add_uniform",
+    "ring_forward",
+    "ring_inverse",
+    "ring_modulus",
+    "ring_multiply_add",
+    "ring_plan",
+    "ring_sample",
+    "rlwe_add",
+    "rlwe_add_seeded",
+    "rlwe_decrypt",
+    "rlwe_encrypt",
+    "rlwe_encrypt_seeded",
+    "rlwe_payload_bytes",
+    "rlwe_store",
     "shamir_combine",
     "shamir_split",
     "shamir_weights",
@@ -67,9 +85,9 @@ def _available() -> list[str]:
 
 def _fallback() -> Backend:
     # Imported only where it runs: it needs pycryptodome now and numba at its first use.
-    from secagg._kernels import fallback
+    from secagg._kernels import fallback_all
 
-    return cast("Backend", fallback)
+    return cast("Backend", fallback_all)
 
 
 def _choose(forced: str) -> tuple[str, Backend]:
@@ -165,3 +183,16 @@ shamir_split = _kernels.shamir_split
 shamir_weights = _kernels.shamir_weights
 shamir_combine = _kernels.shamir_combine
 ct_equal = _kernels.ct_equal
+ring_add = _kernels.ring_add
+ring_add_uniform = _kernels.ring_add_uniform
+ring_forward = _kernels.ring_forward
+ring_inverse = _kernels.ring_inverse
+ring_multiply_add = _kernels.ring_multiply_add
+ring_sample = _kernels.ring_sample
+rlwe_add = _kernels.rlwe_add
+rlwe_add_seeded = _kernels.rlwe_add_seeded
+rlwe_decrypt = _kernels.rlwe_decrypt
+rlwe_encrypt = _kernels.rlwe_encrypt
+rlwe_encrypt_seeded = _kernels.rlwe_encrypt_seeded
+rlwe_payload_bytes = _kernels.rlwe_payload_bytes
+rlwe_store = _kernels.rlwe_store

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from secagg._kernels.checks import U64, Lanes
+from secagg._kernels.plan import RingPlan
 
 __all__ = ["Backend"]
 
@@ -71,3 +72,41 @@ class Backend(Protocol):
     def shamir_weights(self, xs: U64) -> U64: ...
     def shamir_combine(self, weights: U64, shares: U64) -> U64: ...
     def ct_equal(self, a: bytes, b: bytes) -> bool: ...
+    def ring_forward(self, plan: RingPlan, polys: U64) -> None: ...
+    def ring_inverse(self, plan: RingPlan, polys: U64) -> None: ...
+    def ring_add(self, plan: RingPlan, acc: U64, other: U64, minus: bool) -> None: ...
+    def ring_multiply_add(self, plan: RingPlan, acc: U64, a: U64, b: U64) -> None: ...
+    def ring_sample(
+        self, plan: RingPlan, distribution: int, key: bytes, stream_id: int, first: int, out: U64
+    ) -> None: ...
+    def ring_add_uniform(
+        self, plan: RingPlan, acc: U64, key: bytes, stream_id: int, first: int, minus: bool
+    ) -> None: ...
+    def rlwe_encrypt(
+        self,
+        plan: RingPlan,
+        public: U64,
+        values: U64,
+        delta: int,
+        key: bytes,
+        pad: bytes | None,
+        first: int,
+        out: npt.NDArray[np.uint8],
+    ) -> None: ...
+    def rlwe_encrypt_seeded(
+        self,
+        plan: RingPlan,
+        secret: U64,
+        values: U64,
+        delta: int,
+        key: bytes,
+        seed: bytes,
+        first: int,
+        out: npt.NDArray[np.uint8],
+    ) -> None: ...
+    def rlwe_add(self, plan: RingPlan, c1: U64, c0: U64, payload: memoryview) -> None: ...
+    def rlwe_add_seeded(
+        self, plan: RingPlan, c1: U64, c0: U64, payload: memoryview, seed: bytes, first: int
+    ) -> None: ...
+    def rlwe_store(self, plan: RingPlan, c1: U64, c0: U64, out: npt.NDArray[np.uint8]) -> None: ...
+    def rlwe_decrypt(self, plan: RingPlan, secret: U64, c1: U64, c0: U64, delta: int, values: U64) -> int: ...

@@ -15,7 +15,17 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["combine", "encode_nearest", "encode_stochastic", "multiply", "pack", "split", "unpack", "weights"]
+__all__ = [
+    "combine",
+    "compiled",
+    "encode_nearest",
+    "encode_stochastic",
+    "multiply",
+    "pack",
+    "split",
+    "unpack",
+    "weights",
+]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 U64 = npt.NDArray[np.uint64]
@@ -31,11 +41,12 @@ _BITS_61 = np.uint64(61)
 _TWO_32 = 4294967296.0
 
 
-def _compiled(function: Function) -> Function:
+def compiled(function: Function) -> Function:
+    """`function`, compiled at its first call, cached on disk and free of the GIL."""
     return cast("Function", numba.njit(cache=True, nogil=True)(function))
 
 
-@_compiled
+@compiled
 def multiply(a: np.uint64, b: np.uint64) -> np.uint64:
     """A * b mod p for a, b < p.
 
@@ -51,13 +62,13 @@ def multiply(a: np.uint64, b: np.uint64) -> np.uint64:
     return total - _P if total >= _P else total
 
 
-@_compiled
+@compiled
 def _add(a: np.uint64, b: np.uint64) -> np.uint64:
     total = a + b
     return total - _P if total >= _P else total
 
 
-@_compiled
+@compiled
 def split(coeffs: U64, xs: U64, shares: U64) -> None:
     """shares[i, j] = sum_d coeffs[d, j] * xs[i]^d, by Horner."""
     for i in range(len(xs)):
@@ -68,7 +79,7 @@ def split(coeffs: U64, xs: U64, shares: U64) -> None:
             shares[i, j] = y
 
 
-@_compiled
+@compiled
 def _inverse(v: np.uint64) -> np.uint64:
     # v^(p - 2); p - 2 = 2^61 - 3 is ones but for bit 1.
     result = _ONE
@@ -79,7 +90,7 @@ def _inverse(v: np.uint64) -> np.uint64:
     return result
 
 
-@_compiled
+@compiled
 def weights(xs: U64, out: U64) -> None:
     """out[j] = prod_{i != j} xs[i] / (xs[i] - xs[j]); points distinct and nonzero."""
     for j in range(len(xs)):
@@ -91,7 +102,7 @@ def weights(xs: U64, out: U64) -> None:
         out[j] = multiply(above, _inverse(below))
 
 
-@_compiled
+@compiled
 def combine(factors: U64, shares: U64, out: U64) -> None:
     """out[j] += sum_i factors[i] * shares[i, j]."""
     for i in range(shares.shape[0]):
@@ -99,7 +110,7 @@ def combine(factors: U64, shares: U64, out: U64) -> None:
             out[j] = _add(out[j], multiply(factors[i], shares[i, j]))
 
 
-@_compiled
+@compiled
 def encode_nearest(
     x: npt.NDArray[np.float64], clip: float, scale: float, levels: float, out: npt.NDArray[np.uint32]
 ) -> int:
@@ -116,7 +127,7 @@ def encode_nearest(
     return clipped
 
 
-@_compiled
+@compiled
 def encode_stochastic(
     x: npt.NDArray[np.float64],
     clip: float,
@@ -142,7 +153,7 @@ def encode_stochastic(
     return clipped
 
 
-@_compiled
+@compiled
 def pack(values: U64, w: int, words: U64) -> None:
     """Put value i at bits i*w .. i*w + w - 1 of the zeroed `words`; values < 2^w."""
     for i in range(len(values)):
@@ -153,7 +164,7 @@ def pack(values: U64, w: int, words: U64) -> None:
             words[word + 1] |= values[i] >> np.uint64(64 - shift)
 
 
-@_compiled
+@compiled
 def unpack(words: U64, w: int, values: U64) -> None:
     """The inverse of `pack` for w < 64; `words` has one word more than needed."""
     mask = (_ONE << np.uint64(w)) - _ONE

@@ -15,8 +15,26 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from secagg._native import ffi, lib
-from secagg.errors import InputError, InternalError, ParameterError
+from secagg._kernels.binding import as_lanes as _lanes
+from secagg._kernels.binding import as_out as _out
+from secagg._kernels.binding import bytes_in as _in
+from secagg._kernels.binding import check as _check
+from secagg._kernels.binding import ffi, lib
+from secagg._kernels.native_ring import (
+    ring_add,
+    ring_add_uniform,
+    ring_forward,
+    ring_inverse,
+    ring_multiply_add,
+    ring_sample,
+    rlwe_add,
+    rlwe_add_seeded,
+    rlwe_decrypt,
+    rlwe_encrypt,
+    rlwe_encrypt_seeded,
+    rlwe_store,
+)
+from secagg.errors import ParameterError
 
 __all__ = [
     "add_mod",
@@ -31,6 +49,18 @@ __all__ = [
     "mask_pack_into",
     "pack",
     "protect_fixed_into",
+    "ring_add",
+    "ring_add_uniform",
+    "ring_forward",
+    "ring_inverse",
+    "ring_multiply_add",
+    "ring_sample",
+    "rlwe_add",
+    "rlwe_add_seeded",
+    "rlwe_decrypt",
+    "rlwe_encrypt",
+    "rlwe_encrypt_seeded",
+    "rlwe_store",
     "select",
     "selected",
     "shamir_combine",
@@ -102,35 +132,6 @@ def aes_rounds(nbytes: int) -> None:
     """
     state = np.empty(512, np.uint8)
     _check(lib.sa_aes_rounds(_out(state), len(state), nbytes), "aes_rounds")
-
-
-_REFUSALS = {
-    lib.SA_ERR_ARGUMENT: "a length, width or clip is outside what the kernel allows",
-    lib.SA_ERR_VALUE: "a value does not fit the width; reduce the values or widen the lane",
-    lib.SA_ERR_PADDING: "padding bits are not zero",
-    lib.SA_ERR_NONFINITE: "NaN or infinity among the values; clean the update first",
-    lib.SA_ERR_FIELD: "elements must be canonical modulo 2^61 - 1, and points distinct and not zero",
-}
-
-
-def _check(code: int, what: str) -> None:
-    if code == lib.SA_OK:
-        return
-    if code not in _REFUSALS:
-        raise InternalError(f"{what}: unexpected native result {code}")
-    raise InputError(f"{what}: {_REFUSALS[code]}")
-
-
-def _in(buffer: Any, ctype: str) -> Any:
-    return ffi.from_buffer(f"{ctype}[]", buffer)
-
-
-def _out(array: Array) -> Any:
-    return ffi.from_buffer(f"uint{8 * array.itemsize}_t[]", array, require_writable=True)
-
-
-def _lanes(array: Array) -> Any:
-    return ffi.from_buffer(f"uint{8 * array.itemsize}_t[]", array)
 
 
 def _reals(array: Array) -> Any:

@@ -1,0 +1,268 @@
+/* Encryption of vectors under RLWE with one value a coefficient, sums of such ciphertexts, and decryption: batches of
+ * polynomials in one call, each kept in the first-level cache from its sampling to its packing. */
+#include "../common/ct.h"
+#include "../common/zero.h"
+#include "../ring.h"
+
+/* Streams of the encryption key, and of the seed of the symmetric variant. */
+enum { SA_STREAM_SECRET = 0, SA_STREAM_ERROR = 1, SA_STREAM_ERROR_2 = 2, SA_STREAM_SEEDED = 1, SA_STREAM_PAD = 0 };
+
+static size_t packed_bytes(size_t n, unsigned bits)
+{
+    return (n * bits + 7) / 8;
+}
+
+/* Every polynomial's c1, and of c0 as many coefficients as there are values. */
+static size_t payload_bytes(const struct sa_ring *ring, size_t n)
+{
+    const size_t polys = (n + ring->n - 1) / ring->n;
+    return polys * packed_bytes(ring->n, ring->bits) + n / ring->n * packed_bytes(ring->n, ring->bits) +
+           packed_bytes(n % ring->n, ring->bits);
+}
+
+/* The packing kernels want the narrowest lane. CT: secret=values; public=all else */
+static void pack(const struct sa_ring_work *work, const uint64_t *values, size_t n, uint8_t *out)
+{
+    const unsigned bits = work->ring.bits;
+    uint32_t *const narrow = (uint32_t *)(void *)work->residues;
+    if (bits > 32) {
+        work->impl->pack[2](values, n, bits, out, packed_bytes(n, bits));
+        return;
+    }
+    for (size_t i = 0, take; i < n; i += take) {
+        take = sa_min(n - i, SA_RING_TILE);
+        for (size_t k = 0; k < take; k++)
+            narrow[k] = (uint32_t)values[i + k];
+        work->impl->pack[1](narrow, take, bits, out + i * bits / 8, packed_bytes(take, bits));
+    }
+}
+
+/* CT: secret=out; public=all else */
+static void unpack(const struct sa_ring_work *work, const uint8_t *from, uint64_t *out, size_t n)
+{
+    const unsigned bits = work->ring.bits;
+    uint32_t *const narrow = (uint32_t *)(void *)work->residues;
+    if (bits > 32) {
+        work->impl->unpack[2](from, packed_bytes(n, bits), bits, out, n);
+        return;
+    }
+    for (size_t i = 0, take; i < n; i += take) {
+        take = sa_min(n - i, SA_RING_TILE);
+        work->impl->unpack[1](from + i * bits / 8, packed_bytes(take, bits), bits, narrow, take);
+        for (size_t k = 0; k < take; k++)
+            out[i + k] = narrow[k];
+    }
+}
+
+/* Whether n values of at most (q - 1) / delta make out_bytes. The return code reveals whether all are in range.
+ * CT: secret=values; public=all else */
+static int check_values(const struct sa_ring_work *work, const uint64_t *values, size_t n, uint64_t delta, size_t nbytes,
+                        size_t expected)
+{
+    if (n == 0 || delta == 0 || delta >= work->ring.q || nbytes != expected)
+        return SA_ERR_ARGUMENT;
+    return work->fns->above((work->ring.q - 1) / delta, values, n) >> 63 != 0 ? SA_ERR_VALUE : SA_OK;
+}
+
+/* `step` for each polynomial p with `count` values from `done` on. */
+#define SA_POLYNOMIALS(step)                                                      \
+    for (size_t done = 0, count, p = 0; done < n; done += count, p++) {           \
+        count = sa_min(n - done, work.ring.n);                                    \
+        step                                                                      \
+    }
+
+/* CT: secret=values, key, pad, scratch; public=all else. The return code reveals whether all values are in range. */
+int sa_rlwe_encrypt(const uint64_t *table, const uint64_t *public_key, const uint64_t *values, size_t n, uint64_t delta,
+                    const uint8_t *key, const uint8_t *pad, uint64_t first, uint8_t *out, size_t out_bytes, uint8_t *scratch,
+                    size_t scratch_bytes)
+{
+    struct sa_ring_work work;
+    if (sa_ring_begin(&work, table, scratch, scratch_bytes) != SA_OK)
+        return SA_ERR_ARGUMENT;
+    const int bad = check_values(&work, values, n, delta, out_bytes, payload_bytes(&work.ring, n));
+    if (bad != SA_OK)
+        return bad;
+    const struct sa_ring_impl *const fns = work.fns;
+    const struct sa_ring *const ring = &work.ring;
+    const size_t degree = ring->n;
+    uint64_t *const u = work.poly[0], *const c = work.poly[1];
+    sa_ring_key(&work, 0, key);
+    if (pad != NULL)
+        sa_ring_key(&work, 1, pad);
+    SA_POLYNOMIALS({
+        sa_ring_draw_ternary(&work, u, degree, 0, SA_STREAM_SECRET, first + p);
+        fns->forward(ring, u);
+        fns->multiply(ring, c, u, public_key, degree);
+        fns->inverse(ring, c);
+        sa_ring_draw_binomial_add(&work, c, degree, 0, SA_STREAM_ERROR_2, first + p);
+        pack(&work, c, degree, out);
+        out += packed_bytes(degree, ring->bits);
+        fns->multiply(ring, c, u, public_key + degree, degree);
+        fns->inverse(ring, c);
+        sa_ring_draw_binomial_add(&work, c, count, 0, SA_STREAM_ERROR, first + p);
+        fns->scale_add(ring->q, c, values + done, count, delta);
+        if (pad != NULL)
+            sa_ring_draw_uniform_add(&work, c, count, 1, SA_STREAM_PAD, first + p, 0);
+        pack(&work, c, count, out);
+        out += packed_bytes(count, ring->bits);
+    })
+    sa_wipe(scratch, scratch_bytes);
+    return SA_OK;
+}
+
+/* CT: secret=secret, values, key, scratch; public=all else. The return code reveals whether all values are in range. */
+int sa_rlwe_encrypt_seeded(const uint64_t *table, const uint64_t *secret, const uint64_t *values, size_t n, uint64_t delta,
+                           const uint8_t *key, const uint8_t *seed, uint64_t first, uint8_t *out, size_t out_bytes,
+                           uint8_t *scratch, size_t scratch_bytes)
+{
+    struct sa_ring_work work;
+    if (sa_ring_begin(&work, table, scratch, scratch_bytes) != SA_OK)
+        return SA_ERR_ARGUMENT;
+    const struct sa_ring_impl *const fns = work.fns;
+    const struct sa_ring *const ring = &work.ring;
+    const size_t degree = ring->n;
+    const size_t whole = n / degree * packed_bytes(degree, ring->bits) + packed_bytes(n % degree, ring->bits);
+    const int bad = check_values(&work, values, n, delta, out_bytes, whole);
+    if (bad != SA_OK)
+        return bad;
+    uint64_t *const a = work.poly[0], *const c = work.poly[1];
+    sa_ring_key(&work, 0, key);
+    sa_ring_key(&work, 1, seed);
+    SA_POLYNOMIALS({
+        sa_ring_draw_uniform(&work, a, degree, 1, SA_STREAM_SEEDED, first + p);
+        fns->forward(ring, a);
+        fns->multiply(ring, a, a, secret, degree);
+        fns->inverse(ring, a);
+        memset(c, 0, 8 * count);
+        sa_ring_draw_binomial_add(&work, c, count, 0, SA_STREAM_ERROR, first + p);
+        fns->scale_add(ring->q, c, values + done, count, delta);
+        fns->subtract(ring->q, c, a, count);
+        pack(&work, c, count, out);
+        out += packed_bytes(count, ring->bits);
+    })
+    sa_wipe(scratch, scratch_bytes);
+    return SA_OK;
+}
+
+static int padding_is_zero(const uint8_t *packed, size_t n, unsigned bits)
+{
+    const unsigned used = (unsigned)(n * bits & 7);
+    return used == 0 || packed[packed_bytes(n, bits) - 1] >> used == 0;
+}
+
+/* Adds a payload to c1, of which there may be none, and to c0, or with `back` takes away what adding it has added. Everything is
+ * public: ciphertexts. */
+static int payload_apply(struct sa_ring_work *start, uint64_t *c1, uint64_t *c0, size_t n, const uint8_t *payload, int back)
+{
+    struct sa_ring_work work = *start;
+    const uint64_t q = work.ring.q;
+    const size_t degree = work.ring.n;
+    uint64_t *const c = work.poly[0];
+    uint64_t over = 0;
+    int bad = SA_OK;
+    SA_POLYNOMIALS({
+        uint64_t seen = 0;
+        if (c1 != NULL) {
+            unpack(&work, payload, c, degree);
+            payload += packed_bytes(degree, work.ring.bits);
+            if (back)
+                work.fns->subtract(q, c1 + p * degree, c, degree);
+            else
+                over |= work.fns->checked_add(q, c1 + p * degree, c, degree, &seen);
+            if (seen == 0 && !back)
+                bad = SA_ERR_TRANSPARENT;
+        }
+        if (!padding_is_zero(payload, count, work.ring.bits))
+            bad = SA_ERR_PADDING;
+        unpack(&work, payload, c, count);
+        payload += packed_bytes(count, work.ring.bits);
+        if (back)
+            work.fns->subtract(q, c0 + done, c, count);
+        else
+            over |= work.fns->checked_add(q, c0 + done, c, count, &seen);
+    })
+    return over >> 63 != 0 ? SA_ERR_RESIDUE : bad;
+}
+
+/* Added in one pass and taken back where it turns out to be bad, so that good payloads are read once.
+ * CT: secret=none; public=all */
+int sa_rlwe_add(const uint64_t *table, uint64_t *c1, uint64_t *c0, size_t n, const uint8_t *payload, size_t payload_size,
+                uint8_t *scratch, size_t scratch_bytes)
+{
+    struct sa_ring_work work;
+    if (sa_ring_begin(&work, table, scratch, scratch_bytes) != SA_OK || payload_size != payload_bytes(&work.ring, n))
+        return SA_ERR_ARGUMENT;
+    const int bad = payload_apply(&work, c1, c0, n, payload, 0);
+    if (bad != SA_OK)
+        payload_apply(&work, c1, c0, n, payload, 1);
+    return bad;
+}
+
+/* CT: secret=none; public=all */
+int sa_rlwe_add_seeded(const uint64_t *table, uint64_t *c1, uint64_t *c0, size_t n, const uint8_t *payload,
+                       size_t payload_size, const uint8_t *seed, uint64_t first, uint8_t *scratch, size_t scratch_bytes)
+{
+    struct sa_ring_work work;
+    if (sa_ring_begin(&work, table, scratch, scratch_bytes) != SA_OK)
+        return SA_ERR_ARGUMENT;
+    const size_t degree = work.ring.n;
+    const unsigned bits = work.ring.bits;
+    if (payload_size != n / degree * packed_bytes(degree, bits) + packed_bytes(n % degree, bits))
+        return SA_ERR_ARGUMENT;
+    const int bad = payload_apply(&work, NULL, c0, n, payload, 0);
+    if (bad != SA_OK) {
+        payload_apply(&work, NULL, c0, n, payload, 1);
+        return bad;
+    }
+    sa_ring_key(&work, 0, seed);
+    for (size_t p = 0; p * degree < n; p++)
+        sa_ring_draw_uniform_add(&work, c1 + p * degree, degree, 0, SA_STREAM_SEEDED, first + p, 0);
+    return SA_OK;
+}
+
+/* CT: secret=none; public=all */
+int sa_rlwe_store(const uint64_t *table, const uint64_t *c1, const uint64_t *c0, size_t n, uint8_t *out, size_t out_bytes,
+                  uint8_t *scratch, size_t scratch_bytes)
+{
+    struct sa_ring_work work;
+    if (sa_ring_begin(&work, table, scratch, scratch_bytes) != SA_OK || out_bytes != payload_bytes(&work.ring, n))
+        return SA_ERR_ARGUMENT;
+    const size_t degree = work.ring.n;
+    const unsigned bits = work.ring.bits;
+    SA_POLYNOMIALS({
+        pack(&work, c1 + p * degree, degree, out);
+        out += packed_bytes(degree, bits);
+        pack(&work, c0 + done, count, out);
+        out += packed_bytes(count, bits);
+    })
+    return SA_OK;
+}
+
+/* The return code reveals whether c1 and c0 are canonical. CT: secret=secret, c0, values, *worst, scratch; public=all else */
+int sa_rlwe_decrypt(const uint64_t *table, const uint64_t *secret, const uint64_t *c1, const uint64_t *c0, size_t n,
+                    uint64_t delta, uint64_t *values, uint64_t *worst, uint8_t *scratch, size_t scratch_bytes)
+{
+    struct sa_ring_work work;
+    if (sa_ring_begin(&work, table, scratch, scratch_bytes) != SA_OK || delta == 0 || delta >= work.ring.q)
+        return SA_ERR_ARGUMENT;
+    const struct sa_ring_impl *const fns = work.fns;
+    const struct sa_ring *const ring = &work.ring;
+    const size_t degree = ring->n;
+    uint64_t *const c = work.poly[0];
+    uint64_t most = 0;
+    if ((fns->above(ring->q - 1, c1, (n + degree - 1) / degree * degree) | fns->above(ring->q - 1, c0, n)) >> 63 != 0)
+        return SA_ERR_RESIDUE;
+    SA_POLYNOMIALS({
+        memcpy(c, c1 + p * degree, 8 * degree);
+        fns->forward(ring, c);
+        fns->multiply(ring, c, c, secret, degree);
+        fns->inverse(ring, c);
+        fns->add(ring->q, c, c0 + done, count);
+        const uint64_t found = fns->round(ring->q, c, count, delta);
+        most += (found - most) & sa_ct_less(most, found);
+        memcpy(values + done, c, 8 * count);
+    })
+    *worst = most;
+    sa_wipe(scratch, scratch_bytes);
+    return SA_OK;
+}

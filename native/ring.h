@@ -1,0 +1,95 @@
+/* Z_q[X]/(X^N + 1) for one prime q: its tables, and the kernels of one implementation. Internal to native/. */
+#ifndef SA_RING_H
+#define SA_RING_H
+
+#include "common/load.h"
+#include "dispatch.h"
+
+/* The table that the caller fills: a header of sixteen words, then four arrays of N words. A quotient of w is
+ * floor(w * 2^64 / q), Shoup's: with it w * x mod q takes two multiplications and no division. */
+#define SA_RING_HEADER 16
+#define SA_RING_MAX_DEGREE 8192
+
+struct sa_ring {
+    uint64_t q, barrett, last, last_quotient; /* floor(2^(2 * bits) / q); 1 / N and its quotient */
+    size_t n;
+    unsigned bits;
+    const uint64_t *roots, *quotients, *inverses, *inverse_quotients;
+};
+
+SA_INLINE struct sa_ring sa_ring_open(const uint64_t *table)
+{
+    const size_t n = (size_t)table[1];
+    const uint64_t *const arrays = table + SA_RING_HEADER;
+    return (struct sa_ring){table[0], table[3], table[4], table[5], n, (unsigned)table[2],
+                            arrays, arrays + n, arrays + 2 * n, arrays + 3 * n};
+}
+
+/* In place; canonical in, canonical out. */
+typedef void sa_ring_transform_fn(const struct sa_ring *ring, uint64_t *poly);
+/* out = a * b, or out += a * b, coefficient by coefficient. */
+typedef void sa_ring_multiply_fn(const struct sa_ring *ring, uint64_t *out, const uint64_t *a, const uint64_t *b, size_t n);
+/* One residue of every two words. */
+typedef void sa_ring_uniform_fn(uint64_t q, uint64_t *out, const uint64_t *words, size_t n);
+/* v = values + floor(delta / 2) mod q becomes floor(v / delta); returns the largest distance of a v from the middle of its step. */
+typedef uint64_t sa_ring_round_fn(uint64_t q, uint64_t *values, size_t n, uint64_t delta);
+
+typedef void sa_ring_add_fn(uint64_t q, uint64_t *acc, const uint64_t *other, size_t n);
+typedef void sa_ring_words_fn(uint64_t q, uint64_t *out, const uint64_t *words, size_t n);
+typedef void sa_ring_scale_fn(uint64_t q, uint64_t *acc, const uint64_t *values, size_t n, uint64_t factor);
+/* acc += other where other is below 2q but perhaps not canonical; *seen |= every word. Returns a word whose top bit is set when
+ * some word was q or more. */
+typedef uint64_t sa_ring_checked_fn(uint64_t q, uint64_t *acc, const uint64_t *other, size_t n, uint64_t *seen);
+typedef uint64_t sa_ring_above_fn(uint64_t limit, const uint64_t *values, size_t n);
+
+struct sa_ring_impl {
+    uint32_t requires;
+    unsigned max_bits;
+    const struct sa_ring_impl *otherwise; /* where the machine or the modulus is not for this one */
+    sa_ring_transform_fn *forward, *inverse;
+    sa_ring_multiply_fn *multiply, *multiply_add;
+    sa_ring_uniform_fn *uniform;
+    sa_ring_round_fn *round;
+    sa_ring_add_fn *add, *subtract;
+    sa_ring_words_fn *ternary, *binomial_add;
+    sa_ring_scale_fn *scale_add;
+    sa_ring_checked_fn *checked_add;
+    sa_ring_above_fn *above;
+};
+
+extern const struct sa_ring_impl sa_ring_portable;
+
+/* The kernels for moduli of this many bits on the implementation in use. */
+const struct sa_ring_impl *sa_ring_kernels(unsigned bits);
+
+/* Coefficients drawn, and values packed, at a time: whole bytes of any width, whole chunks of keystream, and the first-level
+ * cache holds them beside two polynomials. */
+#define SA_RING_TILE 512
+
+/* What a batch works with, cut from the caller's scratch. */
+struct sa_ring_work {
+    const struct sa_impl *impl;
+    const struct sa_ring_impl *fns;
+    struct sa_ring ring;
+    uint64_t *poly[2];  /* N words each */
+    uint64_t *words;    /* two words of keystream a coefficient */
+    uint64_t *residues; /* one tile */
+    uint8_t *schedules; /* SA_RING_KEYS of them */
+};
+#define SA_RING_KEYS 2
+
+int sa_ring_begin(struct sa_ring_work *work, const uint64_t *table, uint8_t *scratch, size_t scratch_bytes);
+
+/* Of polynomial number `index` of the stream, coefficients 0 to n - 1. */
+void sa_ring_draw_uniform(const struct sa_ring_work *work, uint64_t *out, size_t n, unsigned key, uint64_t stream_id,
+                          uint64_t index);
+void sa_ring_draw_ternary(const struct sa_ring_work *work, uint64_t *out, size_t n, unsigned key, uint64_t stream_id,
+                          uint64_t index);
+/* These add to what is there. */
+void sa_ring_draw_binomial_add(const struct sa_ring_work *work, uint64_t *acc, size_t n, unsigned key, uint64_t stream_id,
+                               uint64_t index);
+void sa_ring_draw_uniform_add(const struct sa_ring_work *work, uint64_t *acc, size_t n, unsigned key, uint64_t stream_id,
+                              uint64_t index, int minus);
+void sa_ring_key(const struct sa_ring_work *work, unsigned place, const uint8_t *key);
+
+#endif
