@@ -121,9 +121,7 @@ class Masking:
         self, source: Source, number: int, upload: MaskedUpload, pin: Pin | None = None
     ) -> Iterator[tuple[bytes, int]]:
         """Yield the masked frames of one segment; see `protect`."""
-        return protect(
-            source, number, upload.keys, upload.signs, self._frame_bytes, upload.chunk, self._workers, pin
-        )
+        return protect(source, number, upload.keys, upload.signs, self._frame_bytes, upload.chunk, self._workers, pin)
 
     def head(self, source: Source, clipped: int, upload: MaskedUpload) -> bytes:
         """Return the masked frame of the head segment; see `protect_head`."""

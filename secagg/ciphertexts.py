@@ -176,7 +176,9 @@ class CipherAccumulator:
                 added.append((sums[number][index], payload))
         except InputError:
             for total, payload in added:
-                total.subtract(payload)
+                undo = Sum.from_bytes(total.ring, len(total), payload)
+                total.ring.subtract(total.c1, undo.c1)
+                total.ring.subtract(total.c0, undo.c0)
             self._broken = False
             raise
         self._broken = False

@@ -122,7 +122,7 @@ class Client:
         self._ledger = None if ledger is None else Ledger(ledger, me=me, identity=identity)
         # Which protocol it is shows in these two alone; what passes between them, an upload, is the protocol's own.
         core, bulk = _PROTOCOLS[params.protocol]
-        self._core = core(params, me, identity, roster, os.urandom, session, self._ledger)
+        self._core: PairwiseClient | CkksClient = core(params, me, identity, roster, os.urandom, session, self._ledger)
         self._bulk = bulk(params, Workers(threads))
 
     def __repr__(self) -> str:

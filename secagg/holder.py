@@ -200,8 +200,8 @@ class KeyHolder:
         params, session
             What the snapshot must have been made under, if given.
         ledger_lost : bool
-            Restore although the ledger that belongs to the snapshot is missing, another one or older than it. This holder may then
-            be made to decrypt a second sum of a round.
+            Restore although the ledger that belongs to the snapshot is missing, another one or older than it. This holder may
+            then be made to decrypt a second sum of a round.
 
         Raises
         ------
@@ -214,6 +214,8 @@ class KeyHolder:
             own = Params.from_bytes(kept.params)
         except (msgspec.DecodeError, ParameterError):
             raise InputError("the snapshot is of another version, or a client's") from None
+        if kept.role != HOLDER:
+            raise InputError("the snapshot is not a key holder's")
         if params is not None and params.hash != own.hash:
             raise InputError("the snapshot was made under other Params")
         holder = cls(own, identity=identity, roster=roster, ledger=ledger, threads=threads)

@@ -253,7 +253,9 @@ class Roster:
             if other != repr(name):
                 raise ParameterError(f"{other} and {name!r} have the same verify key")
         if holder is not None and _checked_key("the key holder", holder) == server:
-            raise ParameterError("the key holder has the server's verify key: a server that can decrypt protects nothing")
+            raise ParameterError(
+                "the key holder has the server's verify key: a server that can decrypt protects nothing"
+            )
         ids = tuple(sorted(clients, key=str.encode))
         table = {name: clients[name] for name in ids}
         fields = [part for name in ids for part in (name.encode(), table[name])]

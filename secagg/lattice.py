@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 from secagg import _kernels
 from secagg.encoding import Segment
 from secagg.errors import InputError, ParameterError
-from secagg.hazmat.ring import Ring
-from secagg.hazmat.rlwe import modulus
+from secagg.hazmat.ring import Ring, modulus
 
 __all__ = ["DEGREES", "FAILURE_LOG2", "MAX_BITS", "CipherPlan", "CipherSegment", "Room", "choose", "noise_radius"]
 
@@ -270,7 +269,9 @@ def _choose(rooms: tuple[Room, ...], clients: int, asked: tuple[int, int] | None
     for degree, bits in candidates:
         fit = _fit((degree, bits), rooms, clients)
         if fit is not None:
-            sizes = [_payload_bytes(degree, bits, room.count * limbs) for room, (limbs, _) in zip(rooms, fit[1], strict=True)]
+            sizes = [
+                _payload_bytes(degree, bits, room.count * limbs) for room, (limbs, _) in zip(rooms, fit[1], strict=True)
+            ]
             found.append((sum(sizes), degree, bits))
     if not found:
         which = f"ring={asked} does" if asked else "no ring with 128-bit security does"
@@ -310,7 +311,9 @@ def choose(
     """
     if ring is not None and (ring[0] not in MAX_BITS or not MIN_BITS <= ring[1] <= MAX_BITS[ring[0]]):
         caps = ", ".join(f"{bits} at degree {degree}" for degree, bits in MAX_BITS.items())
-        raise ParameterError(f"ring={ring}: a modulus has {MIN_BITS} bits or more, and at most {caps} (128-bit security)")
+        raise ParameterError(
+            f"ring={ring}: a modulus has {MIN_BITS} bits or more, and at most {caps} (128-bit security)"
+        )
     rooms = _rooms(segments, max_weight, clients)
     degree, bits = _choose(rooms, clients, ring)
     fit = _fit((degree, bits), rooms, clients)
@@ -324,7 +327,9 @@ def choose(
         step = frame_bytes // (2 * degree * bits // 8) // group * group
         if not step:
             least = group * 2 * degree * bits // 8
-            raise ParameterError(f"frame_bytes={frame_bytes} is less than the {least} bytes of {group} polynomials; raise it")
+            raise ParameterError(
+                f"frame_bytes={frame_bytes} is less than the {least} bytes of {group} polynomials; raise it"
+            )
         most = room.total if limbs == 1 else clients * ((1 << limb_bits) - 1)
         made.append(CipherSegment(room.count, limbs, limb_bits, first, degree, bits, step, most))
     q = modulus(bits)

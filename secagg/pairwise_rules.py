@@ -35,7 +35,9 @@ def check(params: Params) -> None:
     """Refuse what could leak, or never finish."""
     n = params.clients
     if n * (16 + 64 * params.rounds_per_setup) > MAX_DEALING_BYTES:
-        raise ParameterError("clients * rounds_per_setup makes one client's shares exceed 1 GiB; lower rounds_per_setup")
+        raise ParameterError(
+            "clients * rounds_per_setup makes one client's shares exceed 1 GiB; lower rounds_per_setup"
+        )
     whole("neighbours", params.neighbours, 1, n - 1)
     whole("threshold", params.threshold, 1, min(n, params.neighbours + 1))
     check_counts(params)

@@ -113,8 +113,10 @@ class Server:
 
     @property
     def phase(self) -> str:
-        """The open phase: ``"idle"``; ``"keys"``, ``"shares"``, ``"masked"``, ``"unmask"`` (pairwise); ``"keys"``,
-        ``"encrypted"``, ``"decrypt"`` (ckks).
+        """The open phase.
+
+        ``"idle"``; in pairwise ``"keys"``, ``"shares"``, ``"masked"`` or ``"unmask"``; in ckks ``"keys"``, ``"encrypted"`` or
+        ``"decrypt"``.
         """
         return self._core.phase
 

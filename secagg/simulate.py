@@ -7,13 +7,13 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from secagg.aggregate import Aggregate
-from secagg.errors import InputError
+from secagg.errors import InputError, InternalError
 from secagg.params import Params
 from secagg.testing import Network
 
 __all__ = ["simulate"]
 
-PHASES = ("keys", "shares", "masked", "unmask")
+PHASES = {"pairwise": ("keys", "shares", "masked", "unmask"), "ckks": ("keys", "encrypted", "decrypt")}
 
 
 def simulate(
@@ -26,7 +26,7 @@ def simulate(
     seed: int | None = None,
     threads: int | None = None,
 ) -> Aggregate:
-    """Return the Aggregate of one round among in-memory clients.
+    """Return the Aggregate of one round among in-memory clients, and a key holder where the protocol has one.
 
     Parameters
     ----------
@@ -37,7 +37,8 @@ def simulate(
         Default 1 each.
     metrics : mapping of id to mapping, optional
     dropouts : mapping of phase to ids, optional
-        Clients whose message of that phase (keys, shares, masked, unmask) and of every later one never arrives.
+        Clients whose message of that phase (keys, shares, masked, unmask; in ckks: encrypted) and of all later ones never
+        arrives.
     seed : int, optional
         Makes the stochastic rounding reproducible. Keys always come from the operating system.
     threads : int, optional
@@ -51,17 +52,18 @@ def simulate(
         Too few clients were left.
     """
     gone: set[str] = set()
+    phases = PHASES[params.protocol]
     schedule = dict(dropouts or {})
     for phase, ids in schedule.items():
-        if phase not in PHASES:
-            raise InputError(f"unknown phase {phase!r} in dropouts; phases are {', '.join(PHASES)}")
+        if phase not in phases:
+            raise InputError(f"unknown phase {phase!r} in dropouts; phases are {', '.join(phases)}")
         strangers = set(ids) - set(updates)
         if isinstance(ids, str) or strangers:
             raise InputError(f"dropouts[{phase!r}] must be a collection of ids from updates")
     rounding = None if seed is None else hashlib.sha256(b"secagg simulate %d" % seed).digest()
     network = Network.fresh(params, list(updates), rounding_seed=rounding, threads=threads)
     network.server.open_round(1)
-    for phase in PHASES:
+    for phase in phases:
         gone.update(schedule.get(phase, ()))
         network.exchange(
             lambda client: client.submit(
@@ -72,4 +74,11 @@ def simulate(
             silent=gone,
         )
         network.server.close_phase()
-    return network.server.result(1)
+    told = network.server.result(1)
+    if isinstance(told, Aggregate):
+        return told
+    if network.holder is None:
+        raise InternalError("an encrypted sum without a key holder")
+    opened = network.holder.result(1)
+    opened.receipt = told.receipt  # the one that the server signed too
+    return opened

@@ -81,9 +81,7 @@ def intend(party: Party, session: bytes, current: Submission, mark: bytes) -> No
     current.intent = mark
 
 
-def commit(
-    party: Party, session: bytes, current: Submission, phase: str, kind: IntEnum, body: msgspec.Struct
-) -> bytes:
+def commit(party: Party, session: bytes, current: Submission, phase: str, kind: IntEnum, body: msgspec.Struct) -> bytes:
     """Return the signed header of an upload once the memory has it; InputError if another one's was submitted."""
     header = seal_envelope(kind, session, party.me, body, party.identity.sign)
     if current.body not in (None, body) or not party.recorded(session, current.round_id, phase, header):

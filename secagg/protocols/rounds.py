@@ -1,4 +1,4 @@
-"""What a server asks of a round before it opens one, and how it finds the clients that trained on one model; for every protocol."""
+"""What a server of any protocol asks of a round before it opens one, and how it finds the clients that trained on one model."""
 
 from __future__ import annotations
 

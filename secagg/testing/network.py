@@ -1,4 +1,4 @@
-"""An in-memory carrier between one Server and its Clients, with faults on request."""
+"""An in-memory carrier between one Server, its Clients and the key holder where there is one, with faults on request."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from dataclasses import dataclass, field
 
 from secagg.client import Client
 from secagg.errors import AbortError, PeerError
+from secagg.holder import KeyHolder
 from secagg.identity import Identity, Roster
 from secagg.params import Params
 from secagg.server import Server
+from secagg.wire import HOLDER
 
 __all__ = ["FaultPlan", "Network"]
 
 
 @dataclass
 class FaultPlan:
-    """What a carrier does to client frames on their way to the server.
+    """What a carrier does to frames on their way to the server.
 
     Parameters
     ----------
@@ -65,25 +67,35 @@ class Network:
     server : Server
     clients : dict of str to Client
     faults : FaultPlan, optional
+    holder : KeyHolder, optional
+        Of the ckks protocol.
 
     Attributes
     ----------
     refused : list of PeerError
         Frames that either side refused.
     aborted : dict of str to AbortError
-        Clients that ended the round.
+        Clients that ended the round, or the key holder.
     sent_up, sent_down : dict of str to int
-        Bytes by client.
+        Bytes by client, and by the key holder under its name.
     """
 
-    def __init__(self, server: Server, clients: dict[str, Client], faults: FaultPlan | None = None) -> None:
+    def __init__(
+        self,
+        server: Server,
+        clients: dict[str, Client],
+        faults: FaultPlan | None = None,
+        holder: KeyHolder | None = None,
+    ) -> None:
         self.server = server
         self.clients = clients
+        self.holder = holder
         self.faults = faults or FaultPlan()
         self.refused: list[PeerError] = []
         self.aborted: dict[str, AbortError] = {}
-        self.sent_up = dict.fromkeys(clients, 0)
-        self.sent_down = dict.fromkeys(clients, 0)
+        names = [*clients, *(() if holder is None else (HOLDER,))]
+        self.sent_up = dict.fromkeys(names, 0)
+        self.sent_down = dict.fromkeys(names, 0)
 
     @classmethod
     def fresh(
@@ -98,22 +110,27 @@ class Network:
         """Return a network of new identities from the operating system."""
         keys = {name: Identity.generate() for name in ids}
         server_key = Identity.generate()
-        roster = Roster({name: key.verify_key for name, key in keys.items()}, server_key.verify_key)
+        holder_key = Identity.generate() if params.protocol == "ckks" else None
+        verify_keys = {name: key.verify_key for name, key in keys.items()}
+        roster = Roster(verify_keys, server_key.verify_key, None if holder_key is None else holder_key.verify_key)
         clients = {
             name: Client(params, me=name, identity=key, roster=roster, rounding_seed=rounding_seed, threads=threads)
             for name, key in keys.items()
         }
-        return cls(Server(params, identity=server_key, roster=roster, threads=threads), clients, faults)
+        holder = None
+        if holder_key is not None:
+            holder = KeyHolder(params, identity=holder_key, roster=roster, threads=threads)
+        return cls(Server(params, identity=server_key, roster=roster, threads=threads), clients, faults, holder)
 
     def exchange(self, submit: Callable[[Client], None], *, silent: Collection[str] = ()) -> None:
-        """Deliver the server's frames, let awaited clients submit, and bring back what the clients answer.
+        """Deliver the server's frames, let awaited clients submit, and bring back what clients and key holder answer.
 
         Parameters
         ----------
         submit : callable
             Called with each client from which an update is awaited.
         silent : collection of str
-            Clients that neither get nor send anything.
+            Clients that neither get nor send anything; `HOLDER` for the key holder.
         """
         for to, frame in self.server.outbox():
             for name in self.clients if to is None else (to,):
@@ -121,7 +138,7 @@ class Network:
                     continue
                 self.sent_down[name] += len(frame)
                 try:
-                    self.clients[name].receive(frame)
+                    self._party(name).receive(frame)
                 except PeerError as error:
                     self.refused.append(error)
                 except AbortError as error:
@@ -135,8 +152,17 @@ class Network:
             out = client.outbox()
             self.sent_up[name] += sum(map(len, out))
             frames += [(name, frame) for frame in out]
+        if self.holder is not None and HOLDER not in silent:
+            out = self.holder.outbox()
+            self.sent_up[HOLDER] += sum(map(len, out))
+            frames += [(HOLDER, frame) for frame in out]
         for sender, frame in self.faults.carry(frames):
             try:
                 self.server.receive(frame, sender=sender)
             except PeerError as error:
                 self.refused.append(error)
+
+    def _party(self, name: str) -> Client | KeyHolder:
+        if name == HOLDER and self.holder is not None:
+            return self.holder
+        return self.clients[name]

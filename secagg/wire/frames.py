@@ -102,7 +102,9 @@ def decode_frame(frame: bytes, *, max_bytes: int) -> tuple[int, Envelope | Chunk
     if len(outer.sender.encode("utf-8", "surrogatepass")) > MAX_SENDER_BYTES:
         raise DecodeError("sender name is too long")
     if isinstance(outer, Chunk) and (
-        len(outer.tag) not in TAG_BYTES or min(outer.round_id, outer.segment, outer.index) < 0 or outer.round_id >= 1 << 64
+        len(outer.tag) not in TAG_BYTES
+        or min(outer.round_id, outer.segment, outer.index) < 0
+        or outer.round_id >= 1 << 64
     ):
         raise DecodeError("chunk header out of range")
     return kind, outer

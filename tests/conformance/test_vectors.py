@@ -160,7 +160,7 @@ class Replay:
         upload = self.clients[given["client"]]._core.begin_upload(b"")
         masks = list(zip([key.hex() for key in upload.keys], upload.signs, strict=True))
         assert masks == [tuple(each) for each in output["masks"]]
-        assert upload._mac_key.hex() == output["upload_key"]
+        assert upload.mac_key.hex() == output["upload_key"]
         for part, vector in zip(self.params.segment_plan.segments, self.vectors, strict=True):
             prg.apply_masks(vector, upload.keys, upload.signs, part.stream_id, 0, part.w)
         assert [vector.tolist() for vector in self.vectors] == output["vectors"]

@@ -146,7 +146,8 @@ class Federation:
         for name in reached.intersection(asked):
             self.total.add(self._spent[name])
         with self._server_clock():
-            return self._server.result(round_id)
+            result: Aggregate = self._server.result(round_id)
+        return result
 
     def _ask(self, reached: set[str]) -> None:
         with self._server_clock():

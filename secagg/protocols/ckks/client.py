@@ -159,9 +159,7 @@ class CkksClient(Secret):
         if not 0 <= body.round_id < 1 << 63 or body.round_id <= state.floor(session):
             raise PeerError("round id does not increase", peer="server", phase=ENCRYPTED)
         self._check_participants(body)
-        view = participants_digest(
-            key.hash, body.round_id, (state.roster.ids[rank] for rank in body.participants)
-        )
+        view = participants_digest(key.hash, body.round_id, (state.roster.ids[rank] for rank in body.participants))
         current = ClientRound(body.round_id, list(body.participants), view, key_hash=key.hash)
         if state.memory.recall(session, body.round_id, ENCRYPTED) is not None:
             raise PeerError("an update of this round has left already", peer="server", phase=ENCRYPTED)
@@ -239,9 +237,7 @@ class CkksClient(Secret):
         pad, channel = self._pad(key, session, round_id, seed)
 
         def frame(segment: int, index: int, payload: memoryview) -> tuple[bytes, bytes]:
-            return make_chunk(
-                session, state.me, (round_id, segment, index), key.hash, payload, state.identity.sign
-            )
+            return make_chunk(session, state.me, (round_id, segment, index), key.hash, payload, state.identity.sign)
 
         def finish(tag: bytes) -> bytes:
             still()

@@ -1,4 +1,4 @@
-"""A client's and a holder's state as bytes and back, for sealed snapshots. The bytes are secret; their form is no part of the protocol."""
+"""A client's state as bytes and back, for sealed snapshots. The bytes are secret; their form is no part of the protocol."""
 
 from __future__ import annotations
 

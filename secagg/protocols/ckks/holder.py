@@ -1,15 +1,15 @@
 """The key holder of the ckks protocol: a public key out, one decryption a round.
 
-Theory of operation. The holder makes one key for a batch of rounds. Of a round it decrypts one sum, and only one whose account it
-has checked: signed headers of at least min_clients on the roster, all for this key, these participants and one model, and either
-the sum that the server signed (whose pads only the uploads of exactly these clients cancel, or a server that follows the protocol)
-or the uploads themselves, which it adds. Which sum that is stands in its memory before anything is decrypted; the same request
+Theory of operation. The holder makes one key for a batch of rounds. Of a round it decrypts one sum, and only one whose account
+it has checked: signed headers of at least min_clients on the roster, all for this key, these participants and one model, and
+either the sum that the server signed (over which lie pads that no other sum takes off, or a server follows the protocol) or the
+uploads themselves, which it adds. Which sum that is stands in its memory before anything is decrypted; the same request
 again has the same answer, another one none. Only the rounded integers leave it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from secagg.errors import AbortError, AuthenticationError, EquivocationError, InputError, ParameterError, PeerError
@@ -305,22 +305,31 @@ class CkksHolder(Secret):
             if state.params.padded
         ]
         current.result_hash = current.bulk.open(key.secret, pads, len(current.headers))
-        frames, contents = [], []
+        frames, digests = [], []
         if state.params.reveal == "server":
-            shared = key.channel.agree(request.server_key)
-            sealing = result_key(shared, session, key.hash, current.mark)
-            for (segment, index), plain in current.bulk.opened():
-                # The nonce is derived, so that a restarted holder's answer is the same byte for byte.
-                nonce = hkdf(key.seed, "ckks-result-nonce", current.mark, b"%d/%d" % (segment, index), length=12)
-                sealed = aead.seal(sealing, plain, b"%d/%d" % (segment, index), lambda _, nonce=nonce: nonce)
-                frame, content = make_chunk(
-                    session, HOLDER, (current.round_id, segment, index), key.hash, memoryview(sealed),
-                    state.identity.sign,
-                )  # fmt: skip
+            for frame, content in self._results(current, request, key, session):
                 frames.append(frame)
-                contents.append(content)
+                digests.append(content)
         body = Decrypted(
             current.round_id, current.account, state.identity.sign(current.account), current.result_hash,
-            upload_tag(contents),
+            upload_tag(digests),
         )  # fmt: skip
         return [seal_envelope(Kind.DECRYPTED, session, HOLDER, body, state.identity.sign), *frames]
+
+    def _results(
+        self, current: HolderRound, request: DecryptRequest, key: OwnKey, session: bytes
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the frames of the opened sum, sealed to the server, and the digest of each one's payload."""
+        shared = key.channel.agree(request.server_key)
+        sealing = result_key(shared, session, key.hash, current.mark)
+        for (segment, index), plain in current.bulk.opened():
+            place = b"%d/%d" % (segment, index)
+            # Derived, so that a restarted holder's answer is the same byte for byte.
+            nonce = hkdf(key.seed, "ckks-result-nonce", current.mark, place, length=aead.NONCE_BYTES)
+
+            def derived(_: int, nonce: bytes = nonce) -> bytes:
+                return nonce
+
+            sealed = memoryview(aead.seal(sealing, plain, place, derived))
+            at = (current.round_id, segment, index)
+            yield make_chunk(session, HOLDER, at, key.hash, sealed, self._state.identity.sign)

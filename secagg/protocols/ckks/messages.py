@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable
 from enum import IntEnum
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 __all__ = [
     "CHANNEL_BYTES",
     "HASH_BYTES",
-    "Decrypted",
     "DecryptRequest",
+    "Decrypted",
     "EncryptedHeader",
     "EncryptedRequest",
     "KeyAnnouncement",
@@ -226,5 +227,5 @@ def read_key(frame: bytes, session: bytes, roster: Roster, max_bytes: int) -> tu
 def check_ranks(ranks: list[int], among: Iterable[int], peer: str) -> None:
     """Refuse ranks that are unsorted, repeated, or not among those allowed."""
     allowed = set(among)
-    if any(rank not in allowed for rank in ranks) or any(a >= b for a, b in zip(ranks, ranks[1:], strict=False)):
+    if any(rank not in allowed for rank in ranks) or any(a >= b for a, b in pairwise(ranks)):
         raise PeerError("ranks are unknown, repeated or out of order", peer=peer)

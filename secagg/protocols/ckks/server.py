@@ -206,9 +206,7 @@ class CkksServer(Secret):
         key, current = self._state.open()
         ranks = {name: rank for rank, name in enumerate(self._roster.ids)}
         current.participants = sorted(ranks[name] for name in self._wanted)
-        current.participants_hash = participants_digest(
-            key.hash, current.round_id, self._names(current.participants)
-        )
+        current.participants_hash = participants_digest(key.hash, current.round_id, self._names(current.participants))
         with_key, without = (
             self._sign(
                 Kind.ENCRYPTED_REQUEST,
@@ -216,9 +214,7 @@ class CkksServer(Secret):
             )
             for frame in (key.frame, None)
         )
-        self._out += [
-            (name, without if name in key.shown else with_key) for name in self._names(current.participants)
-        ]
+        self._out += [(name, without if name in key.shown else with_key) for name in self._names(current.participants)]
 
     def _close_encrypted(self) -> None:
         key, current = self._state.open()
@@ -247,9 +243,7 @@ class CkksServer(Secret):
         frames, contents = [], []
         for (segment, index), payload in self._state.bulk.total(current.context):
             place = (current.round_id, segment, index)
-            frame, content = make_chunk(
-                self.session, SERVER, place, key.hash, memoryview(payload), self._identity.sign
-            )
+            frame, content = make_chunk(self.session, SERVER, place, key.hash, memoryview(payload), self._identity.sign)
             frames.append(frame)
             contents.append(content)
         return frames, upload_tag(contents)
@@ -261,9 +255,7 @@ class CkksServer(Secret):
         for name in names:
             for (segment, index), payload in self._state.bulk.uploads(name):
                 tag = current.kept[name][segment, index].signature
-                frames.append(
-                    encode_chunk(Chunk(self.session, name, current.round_id, segment, index, tag, payload))
-                )
+                frames.append(encode_chunk(Chunk(self.session, name, current.round_id, segment, index, tag, payload)))
         return frames, b""
 
     def _close_decrypt(self) -> Decryption:
@@ -271,9 +263,8 @@ class CkksServer(Secret):
         if not self._state.answered() or current.answer is None:
             raise ThresholdError("answers of the key holder", 1, 0)
         body = current.answer[1]
-        if self._params.reveal == "server":
-            if upload_tag(current.opened[place] for place in sorted(current.opened)) != body.tag:
-                raise AbortError("the key holder's chunks are not those of its answer; nothing was released")
+        if upload_tag(current.opened[place] for place in sorted(current.opened)) != body.tag:
+            raise AbortError("the key holder's chunks are not those of its answer; nothing was released")
         names = self._names(current.survivors)
         made = Decryption(
             current.round_id, current.context, tuple(self._names(current.participants)),

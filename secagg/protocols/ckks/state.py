@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from secagg.identity import Roster
     from secagg.params import Params
 
-__all__ = ["Key", "Kept", "Place", "Round", "ServerBulk", "ServerState"]
+__all__ = ["Kept", "Key", "Place", "Round", "ServerBulk", "ServerState"]
 
 Place = tuple[int, int]  # segment, chunk
 

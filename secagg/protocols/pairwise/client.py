@@ -216,7 +216,9 @@ class PairwiseClient(Secret):
         def still() -> None:
             self._still(batch, current)
 
-        return MaskedUpload(keys, signs, secrets, (current.intent, bool(current.header)), frame, still, begin, finish)
+        return MaskedUpload(
+            keys, signs, mac_key, secrets, (current.intent, bool(current.header)), frame, still, begin, finish
+        )
 
     def _still(self, batch: ClientBatch, current: ClientRound) -> None:
         if self._state.round is not current or self._state.batch is not batch or self.awaiting is None:

@@ -16,12 +16,15 @@ class MaskedUpload(Upload):
     ----------
     keys, signs : list
         The mask seeds, secret, and +1 or -1 for each.
+    mac_key : bytes
+        32 bytes, secret: what authenticates its chunks to the server.
     """
 
     def __init__(
         self,
         keys: list[bytes],
         signs: list[int],
+        mac_key: bytes,
         secrets: tuple[bytes, bytes],
         progress: tuple[bytes, bool],
         frame: Callable[[int, int, memoryview], tuple[bytes, bytes]],
@@ -32,3 +35,4 @@ class MaskedUpload(Upload):
         super().__init__(secrets, progress, frame, still, intend, finish)
         self.keys = keys
         self.signs = signs
+        self.mac_key = mac_key
