@@ -12,7 +12,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from secagg.errors import AbortError, AuthenticationError, EquivocationError, InputError, ParameterError, PeerError
+from secagg.errors import (
+    AbortError,
+    AuthenticationError,
+    DecodeError,
+    EquivocationError,
+    InputError,
+    ParameterError,
+    PeerError,
+)
 from secagg.hazmat import aead
 from secagg.hazmat.agreement import check_public_key
 from secagg.hazmat.kdf import hkdf
@@ -23,6 +31,7 @@ from secagg.protocols.ckks.checks import check_header
 from secagg.protocols.ckks.holder_state import HolderBulk, HolderParty, HolderRound, OwnKey
 from secagg.protocols.ckks.intake import check_place
 from secagg.protocols.ckks.messages import (
+    HASH_BYTES,
     Decrypted,
     DecryptRequest,
     EncryptedHeader,
@@ -153,6 +162,8 @@ class CkksHolder(Secret):
                 raise PeerError("a key for earlier rounds than the present one's", peer="server", phase="keys")
             key = OwnKey(state, session, body.first_round, state.entropy(holder_state.SEED_BYTES))
             state.own_floor = max(state.floor(session), body.first_round - 1)
+            if state.session != session:  # another session's rounds have the same numbers
+                state.done = None
             state.session, state.key, state.round = session, key, None
         state.out.append(key.frame)
 
@@ -172,6 +183,8 @@ class CkksHolder(Secret):
         current = state.round
         if current is not None and current.round_id == round_id:
             return current
+        if current is not None and current.round_id > round_id:
+            raise PeerError("a later round is being gathered", peer=peer, phase=DECRYPT)
         again = state.done is not None and state.done[0] == round_id
         if round_id <= state.floor(session) and not again:
             raise PeerError("round id does not increase", peer=peer, phase=DECRYPT)
@@ -189,6 +202,10 @@ class CkksHolder(Secret):
             state.out += current.frames
             return
         check_public_key(body.server_key)
+        if body.server_key == key.channel.public_bytes:
+            raise AuthenticationError("our own channel key, reflected", peer="server", phase=DECRYPT)
+        if len(body.sum_tag) != (0 if state.params.recompute else HASH_BYTES):
+            raise DecodeError("the tag of the sum has another length", peer="server", phase=DECRYPT)
         headers, participants, context = self._read_headers(body, key)
         account = account_digest(
             session, body.round_id, state.params.hash, key.hash, state.roster.hash(),

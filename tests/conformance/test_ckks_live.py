@@ -1,0 +1,162 @@
+"""The reference takes a client's place, the server's, the key holder's, and every place at once, in ckks sessions with the engine."""
+
+import pytest
+
+from reference import frames
+from reference.errors import AbortError, ThresholdError
+from secagg import FixedPoint, Params
+from secagg.wire import HOLDER
+from support.ckks_live import CkksLive, Step
+from support.live import ENCODINGS, identity
+
+FIVE = [f"c{i}" for i in range(5)]
+# Two coefficients to a value of `model` and of `metrics`, in a ring of degree 1024 that keeps the reference quick.
+SMALL = {"protocol": "ckks", "ring": (1024, 26), **ENCODINGS, "max_weight": 3, "frame_bytes": 1 << 14}
+ROOT = {"clients": 5, "corrupt": 1, "min_clients": 3, "rounds_per_setup": 3}
+SETTINGS = [("semi-honest", "server"), ("semi-honest", "holder"), ("malicious", "server"), ("malicious", "holder")]
+
+
+def but(*names):
+    return [name for name in FIVE if name not in names]
+
+
+def params(threat, reveal, **changes):
+    return Params(**(ROOT | SMALL | {"threat": threat, "reveal": reveal} | changes))
+
+
+# Five rounds under two keys.
+STEPS = [
+    Step(1, {"encrypted": ["c1"]}, survivors=but("c1")),
+    Step(2, torn=["c3"], participants=but("c2"), survivors=["c0", "c1", "c4"]),
+    Step(3, contexts={"c2": b"another model"}, survivors=but("c2")),
+    Step(7, {"encrypted": ["c0"]}, survivors=but("c0")),
+    Step(9, survivors=FIVE),
+]
+
+
+def only(*names):
+    return lambda name: "reference" if name in names else "engine"
+
+
+SEATS = {
+    "the reference for one client": {"clients": only("c2")},
+    "the reference for the server": {"server": "reference"},
+    "the reference for the holder": {"holder": "reference"},
+    "the reference for all but one client": {
+        "server": "reference", "holder": "reference", "clients": only(*but("c2")),
+    },
+    "both in every seat": {"server": "twin", "holder": "twin", "clients": lambda name: "twin"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("threat, reveal", SETTINGS)
+@pytest.mark.parametrize("seats", SEATS)
+def test_sessions(seats, threat, reveal):
+    live = CkksLive(params(threat, reveal), FIVE, **SEATS[seats])
+    assert [each.limbs for each in live.settings.cuts] == [1, 2, 1, 2]
+    for step in STEPS:
+        live.run(step)
+        assert live.refused == []
+    assert live.kinds[HOLDER, frames.KEY_ANNOUNCEMENT] == 2
+    assert live.kinds[HOLDER, frames.DECRYPTED] == 5
+    assert bool(live.kinds[HOLDER, frames.CHUNK]) == (reveal == "server")
+    assert live.kinds["c2", frames.ENCRYPTED_HEADER] == 4  # not sampled in one round
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ring": None, "max_weight": 2**40, "frame_bytes": 1 << 18},
+        {"ring": (2048, 50), "max_weight": 2**20, "frame_bytes": 1 << 18},
+        {"ring": (2048, 51), "max_weight": 2**20, "frame_bytes": 1 << 18},
+        {"ring": (4096, 60), "max_weight": 2**40, "frame_bytes": 1 << 18},
+        {"ring": (1024, 26), "max_weight": 2**40, "frame_bytes": 1 << 18},
+    ],
+    ids=lambda changes: f"{changes['ring']}, {changes['max_weight']}",
+)  # fmt: skip
+def test_rings_and_weights(changes):
+    """The 52-bit sampling and the 64-bit one, one limb and eight."""
+    live = CkksLive(
+        params("malicious", "server", **changes), FIVE, server="twin", holder="twin", clients=lambda name: "twin"
+    )
+    live.run(Step(4, {"encrypted": ["c3"]}, survivors=but("c3")))
+    assert live.refused == []
+
+
+def test_uploads_of_many_polynomials_in_many_frames():
+    changes = {"layout": None, "length": 2200, "segments": {}, "metrics": (), "frame_bytes": 3 * 6656}
+    live = CkksLive(
+        params("malicious", "holder", **changes), FIVE[:3], server="twin", holder="twin", clients=lambda name: "twin"
+    )
+    pieces = live.settings.pieces(1)
+    assert [len(each) for each in pieces] == [2, 2, 1]  # a value is two coefficients: a chunk of three would cut none, but
+    live.update = lambda name, round_id: ([(i * 37 % 100) / 50 - 1 for i in range(2200)], 2, [])
+    live.run(Step(1, survivors=FIVE[:3]))
+
+
+def test_both_round_stochastically_from_the_same_keystream():
+    changes = {"encoding": FixedPoint(clip=2, bits=12)}
+    live = CkksLive(
+        params("malicious", "server", **changes), FIVE, server="twin", holder="twin", clients=lambda name: "twin"
+    )
+    live.run(Step(4, {"encrypted": ["c3"]}, survivors=but("c3")))
+
+
+def test_a_client_can_hold_the_key():
+    live = CkksLive(params("malicious", "holder"), FIVE, server="twin", holder_is="c1")
+    live.run(Step(1, survivors=FIVE))
+
+
+@pytest.mark.parametrize("seats", [{}, SEATS["the reference for the server"], SEATS["both in every seat"]])
+def test_rounds_that_end_without_a_sum_leave_the_session_alive(seats):
+    live = CkksLive(params("malicious", "server"), FIVE, **seats)
+    live.run(Step(1, survivors=FIVE))
+    for step, error in (
+        (Step(2, {"encrypted": ["c0", "c1", "c2"]}), (ThresholdError, live_error("ThresholdError"))),
+        (Step(3, participants=FIVE[:4], contexts={"c0": b"x", "c1": b"x"}), (AbortError, live_error("AbortError"))),
+    ):
+        with pytest.raises(error):
+            live.run_to_the_end(step)
+        assert live.server.phase == "idle"
+    live.run(Step(4, survivors=FIVE))
+
+
+def live_error(name):
+    from secagg import errors
+
+    return getattr(errors, name)
+
+
+def respelled(place, change):
+    """Return a change of one field of a signed body, signed again by its sender."""
+
+    def changed(frame):
+        kind, (session, sender, _, _) = frames.outer(frame)
+        body = frames.body(frame)
+        body[place] = change(body[place])
+        return frames.envelope(kind, session, sender, body, identity(sender or "the server"))
+
+    return changed
+
+
+def test_a_sum_of_other_uploads_than_those_signed_for_opens_to_noise():
+    """The server leaves an upload out of the sum, and does not say so: a pad stays, and both holders refuse."""
+    live = CkksLive(params("malicious", "server"), FIVE, server="reference", holder="twin")
+    live.server.open_round(1)
+    for phase in ("keys", "encrypted"):
+        assert live.server.phase == phase
+        for to, frame in live.server.outbox():
+            if to == HOLDER:
+                live.carry_to_holder(Step(1), frame)
+            else:
+                live.carry(Step(1), to, [frame])
+        if phase == "encrypted":
+            settings, current = live.settings, live.server.round
+            first, second = current.ciphertexts["c0"], current.ciphertexts["c1"]
+            current.ciphertexts["c0"] = second
+            assert first != second and settings.padded
+        live.server.close_phase()
+    for _, frame in live.server.outbox():
+        live.carry_to_holder(Step(1), frame)
+    assert live.refused == [(HOLDER, "AbortError")]
+    assert live.kinds[HOLDER, frames.DECRYPTED] == 0
