@@ -1,13 +1,14 @@
-"""The reference takes a client's place, the server's, the key holder's, and every place at once, in ckks sessions with the engine."""
+"""The reference takes the place of a client, the server, the key holder or all, in ckks sessions with the engine."""
 
 import pytest
 
 from reference import frames
+from reference.ckks_settings import result_places
 from reference.errors import AbortError, ThresholdError
-from secagg import FixedPoint, Params
+from secagg import FixedPoint, Params, errors
 from secagg.wire import HOLDER
 from support.ckks_live import CkksLive, Step
-from support.live import ENCODINGS, identity
+from support.live import ENCODINGS
 
 FIVE = [f"c{i}" for i in range(5)]
 # Two coefficients to a value of `model` and of `metrics`, in a ring of degree 1024 that keeps the reference quick.
@@ -76,29 +77,30 @@ def test_sessions(seats, threat, reveal):
 )  # fmt: skip
 def test_rings_and_weights(changes):
     """The 52-bit sampling and the 64-bit one, one limb and eight."""
-    live = CkksLive(
-        params("malicious", "server", **changes), FIVE, server="twin", holder="twin", clients=lambda name: "twin"
-    )
+    live = CkksLive(params("malicious", "server", **changes), FIVE, **SEATS["both in every seat"])
     live.run(Step(4, {"encrypted": ["c3"]}, survivors=but("c3")))
     assert live.refused == []
 
 
-def test_uploads_of_many_polynomials_in_many_frames():
-    changes = {"layout": None, "length": 2200, "segments": {}, "metrics": (), "frame_bytes": 3 * 6656}
-    live = CkksLive(
-        params("malicious", "holder", **changes), FIVE[:3], server="twin", holder="twin", clients=lambda name: "twin"
-    )
-    pieces = live.settings.pieces(1)
-    assert [len(each) for each in pieces] == [2, 2, 1]  # a value is two coefficients: a chunk of three would cut none, but
-    live.update = lambda name, round_id: ([(i * 37 % 100) / 50 - 1 for i in range(2200)], 2, [])
+@pytest.mark.parametrize("reveal, ring, max_weight, length, chunks", [
+    ("holder", (1024, 22), 30, 2200, [3, 3, 1]),  # three coefficients to a value: chunks of five polynomials would cut one
+    ("server", (1024, 26), 2**31, 3500, [3, 3, 3, 3, 2]),  # four; and the sum comes back in two frames
+])  # fmt: skip
+def test_uploads_of_many_polynomials_in_many_frames(reveal, ring, max_weight, length, chunks):
+    changes = {
+        "layout": None, "length": length, "segments": {}, "metrics": (), "ring": ring, "max_weight": max_weight,
+        "frame_bytes": 1 << 15 if reveal == "holder" else 20_000,
+    }  # fmt: skip
+    live = CkksLive(params("malicious", reveal, **changes), FIVE[:3], **SEATS["both in every seat"])
+    assert [len(each) for each in live.settings.pieces(1)] == chunks
+    live.update = lambda name, round_id: ([(i * 37 % 251) / 60 - 2 for i in range(length)], max_weight, [])
     live.run(Step(1, survivors=FIVE[:3]))
+    assert live.kinds[HOLDER, frames.CHUNK] == len(result_places(live.settings)) * (reveal == "server")
 
 
 def test_both_round_stochastically_from_the_same_keystream():
     changes = {"encoding": FixedPoint(clip=2, bits=12)}
-    live = CkksLive(
-        params("malicious", "server", **changes), FIVE, server="twin", holder="twin", clients=lambda name: "twin"
-    )
+    live = CkksLive(params("malicious", "server", **changes), FIVE, **SEATS["both in every seat"])
     live.run(Step(4, {"encrypted": ["c3"]}, survivors=but("c3")))
 
 
@@ -112,8 +114,8 @@ def test_rounds_that_end_without_a_sum_leave_the_session_alive(seats):
     live = CkksLive(params("malicious", "server"), FIVE, **seats)
     live.run(Step(1, survivors=FIVE))
     for step, error in (
-        (Step(2, {"encrypted": ["c0", "c1", "c2"]}), (ThresholdError, live_error("ThresholdError"))),
-        (Step(3, participants=FIVE[:4], contexts={"c0": b"x", "c1": b"x"}), (AbortError, live_error("AbortError"))),
+        (Step(2, {"encrypted": ["c0", "c1", "c2"]}), (ThresholdError, errors.ThresholdError)),
+        (Step(3, participants=FIVE[:4], contexts={"c0": b"x", "c1": b"x"}), (AbortError, errors.AbortError)),
     ):
         with pytest.raises(error):
             live.run_to_the_end(step)
@@ -121,26 +123,8 @@ def test_rounds_that_end_without_a_sum_leave_the_session_alive(seats):
     live.run(Step(4, survivors=FIVE))
 
 
-def live_error(name):
-    from secagg import errors
-
-    return getattr(errors, name)
-
-
-def respelled(place, change):
-    """Return a change of one field of a signed body, signed again by its sender."""
-
-    def changed(frame):
-        kind, (session, sender, _, _) = frames.outer(frame)
-        body = frames.body(frame)
-        body[place] = change(body[place])
-        return frames.envelope(kind, session, sender, body, identity(sender or "the server"))
-
-    return changed
-
-
 def test_a_sum_of_other_uploads_than_those_signed_for_opens_to_noise():
-    """The server leaves an upload out of the sum, and does not say so: a pad stays, and both holders refuse."""
+    """The server adds one upload twice in another's place, and does not say so: a pad stays, and both holders refuse."""
     live = CkksLive(params("malicious", "server"), FIVE, server="reference", holder="twin")
     live.server.open_round(1)
     for phase in ("keys", "encrypted"):
@@ -151,10 +135,9 @@ def test_a_sum_of_other_uploads_than_those_signed_for_opens_to_noise():
             else:
                 live.carry(Step(1), to, [frame])
         if phase == "encrypted":
-            settings, current = live.settings, live.server.round
-            first, second = current.ciphertexts["c0"], current.ciphertexts["c1"]
-            current.ciphertexts["c0"] = second
-            assert first != second and settings.padded
+            ciphertexts = live.server.round.ciphertexts
+            assert ciphertexts["c0"] != ciphertexts["c1"]
+            ciphertexts["c0"] = ciphertexts["c1"]
         live.server.close_phase()
     for _, frame in live.server.outbox():
         live.carry_to_holder(Step(1), frame)

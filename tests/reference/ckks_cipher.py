@@ -1,4 +1,4 @@
-"""Keys, encryption, sums and decryption (spec of ckks, sections 4, 6 and 7). A ciphertext is a dictionary place -> [(c1, c0), ...]."""
+"""Keys, encryption, sums, decryption (spec of ckks, sections 4, 6 and 7). A ciphertext maps a place to [(c1, c0), ...]."""
 
 from typing import NamedTuple
 

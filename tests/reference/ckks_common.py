@@ -1,4 +1,4 @@
-"""What the three parties of ckks have in common: keys and hashes, signed chunks, the checks of a header (spec of ckks, 3 to 7)."""
+"""What the parties of ckks have in common: keys and hashes, signed chunks, the checks of a header (spec of ckks, 3 to 7)."""
 
 from hashlib import sha256
 from itertools import pairwise

@@ -124,9 +124,7 @@ class Holder:
         key, headers, last = self.own.key, {}, -1
         view = key.participants_hash(round_id, asked)
         for frame in shown:
-            name, body = frames.relayed(
-                frame, frames.ENCRYPTED_HEADER, self.session, self.roster, self.settings.limit
-            )
+            name, body = frames.relayed(frame, frames.ENCRYPTED_HEADER, self.session, self.roster, self.settings.limit)
             rank = asked.index(name) if name in asked else -1
             refuse(rank <= last, PeerError, "survivors unknown, repeated or out of order")
             key.check_header(self.settings, body, round_id, view)

@@ -304,7 +304,5 @@ class Server:
             "uploads": {name: current.headers[name][1][6].hex() for name in current.survivors},
             "signatures": {HOLDER: signature.hex()}, "server_signature": frames.sign(self.identity, statement).hex(),
         }  # fmt: skip
-        whole = b"".join(
-            ckks_cipher.to_bytes(self.settings, current.total[place]) for place in self.settings.places()
-        )
+        whole = b"".join(ckks_cipher.to_bytes(self.settings, current.total[place]) for place in self.settings.places())
         return Result(sums, whole, current.survivors, statement, result_hash, receipt)

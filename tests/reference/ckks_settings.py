@@ -31,7 +31,7 @@ def cut(most, p, capacity):
 
 
 def cuts_in(N, q, rooms, p):
-    """Return each segment's cut, or None; `rooms` are (count, most). The number of coefficients is the least that holds itself."""
+    """Return each segment's cut, or None; `rooms` are (count, most). C is the least number that is its own need."""
     C = sum(count for count, _ in rooms)
     while True:
         least = 2 * (16 * math.ceil(noise_radius(N, p, C)) // 15 + 2)
@@ -61,7 +61,7 @@ def choose(rooms, p):
 
 
 class Cut(NamedTuple):
-    """How a segment's values become coefficients; `first` is the number of its first polynomial, `step` counts those of a chunk."""
+    """How a segment's values become coefficients; `first` numbers its first polynomial, `step` counts those of a chunk."""
 
     count: int
     limbs: int

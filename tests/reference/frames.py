@@ -1,4 +1,4 @@
-"""Frames of both protocols and their strict reading (spec, section 2; of ckks, section 3), and the primitives of section 1 that take keys."""
+"""Frames of both protocols, strictly read (spec, section 2; of ckks, section 3), and what of section 1 takes keys."""
 
 import struct
 

@@ -29,7 +29,7 @@ class EngineHolder:
     """The engine's key holder with the reference's verbs."""
 
     def __init__(self, live):
-        key = Identity.from_bytes(identity(HOLDER))
+        key = Identity.from_bytes(identity(live.holder_is))
         self.holder = KeyHolder(live.params, identity=key, roster=live.roster)
         bulk, entropy = self.holder._core._new_bulk, Entropy(f"{live.name} {HOLDER}")
         self.holder._core = CkksHolder(live.params, key, live.roster, bulk, entropy)
@@ -68,7 +68,7 @@ class CkksLive(Live):
         self, params: Params, ids: list[str], *, server="engine", clients=lambda name: "engine", holder="engine",
         name="live", holder_is=HOLDER,
     ):  # fmt: skip
-        self.params, self.ids, self.name = params, ids, name
+        self.params, self.ids, self.name, self.holder_is = params, ids, name, holder_is
         keys = {each: frames.verify_key(identity(each)) for each in ids}
         own, held = frames.verify_key(identity("the server")), frames.verify_key(identity(holder_is))
         self.roster, self.reference_roster = Roster(keys, own, held), ReferenceRoster(own, keys, held)
@@ -77,7 +77,9 @@ class CkksLive(Live):
         self.server = self._seat(
             server, lambda: EngineServer(self), lambda: self.reference(ReferenceServer, "the server")
         )
-        self.holder = self._seat(holder, lambda: EngineHolder(self), lambda: self.reference(ReferenceHolder, HOLDER))
+        self.holder = self._seat(
+            holder, lambda: EngineHolder(self), lambda: self.reference(ReferenceHolder, HOLDER, holder_is)
+        )
         self.clients = {
             each: self._seat(
                 clients(each), lambda me=each: CkksEngineClient(self, me), lambda me=each: self.reference_client(me)
@@ -87,9 +89,9 @@ class CkksLive(Live):
         self.kinds: Counter[tuple[str, int]] = Counter()  # frames that reached the server, by sender and kind
         self.refused: list[tuple[str, str]] = []
 
-    def reference(self, role, name):
+    def reference(self, role, name, signer=None):
         entropy = Entropy(f"{self.name} {name}")
-        return role(self.settings, self.reference_roster, identity(name), entropy)
+        return role(self.settings, self.reference_roster, identity(signer or name), entropy)
 
     def reference_client(self, name):
         entropy = Entropy(f"{self.name} {name}")

@@ -257,6 +257,7 @@ class CkksHolder(Secret):
         peer = sender or "server"
         if state.params.recompute == (sender == SERVER) or sender == HOLDER:
             raise PeerError("not a chunk that this protocol has", peer=peer, phase=DECRYPT)
+        verify_key = signer(state.roster, sender)
         key, session = self._need_key(chunk.round_id, peer)
         current = state.round
         if current is not None and current.request is None and current.round_id != chunk.round_id:
@@ -267,7 +268,7 @@ class CkksHolder(Secret):
         if current.request is not None and sender not in self._senders(current):
             raise PeerError("chunk of a client that is not in the sum", peer=peer, phase=DECRYPT)
         check_place(chunk, current.bulk.chunks(), peer)
-        content = verify_chunk(chunk, key.hash, signer(state.roster, sender))
+        content = verify_chunk(chunk, key.hash, verify_key)
         place, contents = (chunk.segment, chunk.index), current.contents.get(sender, {})
         if place in contents:
             if contents[place] != content:
