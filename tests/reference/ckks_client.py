@@ -5,7 +5,7 @@ from hashlib import sha256
 
 from reference import ckks_cipher, frames
 from reference.ckks_common import Key, check_ranks, chunk, names, tag
-from reference.errors import AuthenticationError, EquivocationError, PeerError, refuse
+from reference.errors import AuthenticationError, DecodeError, EquivocationError, PeerError, refuse
 from reference.frames import HOLDER, SERVER
 from reference.hashes import digest, hkdf
 
@@ -66,7 +66,7 @@ class Client:
             return held
         refuse(shown is None, AuthenticationError, "a key that we were not shown")
         kind, fields = frames.outer(shown, self.settings.limit)
-        refuse(kind != frames.KEY_ANNOUNCEMENT or fields[1] != HOLDER, PeerError, "no announcement of the holder's")
+        refuse(kind != frames.KEY_ANNOUNCEMENT or fields[1] != HOLDER, DecodeError, "no announcement of the holder's")
         refuse(fields[0] != session, AuthenticationError, "a key of another session")
         frames.opened(kind, fields, self.roster.holder)
         key = Key(self.settings, session, fields[3])

@@ -133,8 +133,9 @@ class Holder:
 
     def _chunk(self, fields):
         _, sender, round_id, number, index, _, payload = fields
-        allowed = sender in self.roster.clients if self.settings.recompute else sender == SERVER
-        refuse(not allowed, PeerError, "no chunk of this sender's")
+        wrong = self.settings.recompute == (sender == SERVER) or sender == HOLDER
+        refuse(wrong, PeerError, "no chunk of this sender's")
+        verify_key = signer(self.roster, sender)
         waiting = self.round is not None and self.round.request is None and self.round.round_id != round_id
         refuse(waiting, PeerError, "a chunk of another round than the one that is gathered")
         current, place = self._gathered(round_id), (number, index)
@@ -142,7 +143,7 @@ class Holder:
             return
         stranger = current.request is not None and sender not in self._senders(current)
         refuse(stranger, PeerError, "a chunk of a client that is not in the sum")
-        content = check_chunk(fields, sizes(self.settings), self.own.key.hash, signer(self.roster, sender))
+        content = check_chunk(fields, sizes(self.settings), self.own.key.hash, verify_key)
         chunks = current.payloads.setdefault(sender, {})
         if place in chunks:
             refuse(chunks[place][0] != content, EquivocationError, "a second, different chunk")

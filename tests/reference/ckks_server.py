@@ -10,6 +10,7 @@ from reference.ckks_settings import result_places
 from reference.errors import (
     AbortError,
     AuthenticationError,
+    DecodeError,
     EquivocationError,
     PeerError,
     ThresholdError,
@@ -246,6 +247,7 @@ class Server:
         if self.round.answer:
             self._twice(name, self.round.answer[0] == frame)
             return
+        refuse(len(signature) != 64, DecodeError, "a signature has 64 bytes")
         frames.verify(self.roster.holder, account, signature)
         self.round.answer = frame, body
 
