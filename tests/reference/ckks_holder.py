@@ -103,6 +103,7 @@ class Holder:
             self.out += current.frames
             return
         frames.check_public(server_key)
+        refuse(server_key == key.channel, AuthenticationError, "our own channel key, reflected")
         refuse(len(sum_tag) != (0 if self.settings.recompute else 32), DecodeError, "a tag of another length")
         check_ranks(self.settings, self.roster, participants)
         refuse(len(shown) < self.settings.m, PeerError, "fewer survivors than m")
@@ -124,9 +125,13 @@ class Holder:
         key, headers, last = self.own.key, {}, -1
         view = key.participants_hash(round_id, asked)
         for frame in shown:
-            name, body = frames.relayed(frame, frames.ENCRYPTED_HEADER, self.session, self.roster, self.settings.limit)
+            kind, fields = frames.outer(frame, self.settings.limit)
+            bound = (kind, fields[0]) == (frames.ENCRYPTED_HEADER, self.session)
+            refuse(not bound, AuthenticationError, "no header of this session")
+            name = fields[1]
             rank = asked.index(name) if name in asked else -1
             refuse(rank <= last, PeerError, "survivors unknown, repeated or out of order")
+            body = frames.opened(kind, fields, self.roster.clients[name])
             key.check_header(self.settings, body, round_id, view)
             headers[name], last = body, rank
         return headers

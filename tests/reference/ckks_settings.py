@@ -22,7 +22,7 @@ def noise_radius(N, n, C):
 def cut(most, p, capacity):
     """Return how many limbs of how many bits a value is cut into, or None."""
     if p * most <= capacity:
-        return 1, most.bit_length()
+        return 1, (p * most).bit_length()
     for limbs in range(2, 9):
         bits = -(-most.bit_length() // limbs)
         if p * (2**bits - 1) <= capacity:
