@@ -23,10 +23,21 @@ from secagg.encoding import Segment
 from secagg.errors import InputError, ParameterError
 from secagg.hazmat.ring import Ring, modulus
 
-__all__ = ["DEGREES", "FAILURE_LOG2", "MAX_BITS", "CipherPlan", "CipherSegment", "Room", "choose", "noise_radius"]
+__all__ = [
+    "DEGREES",
+    "FAILURE_LOG2",
+    "MAX_BITS",
+    "STANDARD_BITS",
+    "CipherPlan",
+    "CipherSegment",
+    "Room",
+    "choose",
+    "noise_radius",
+]
 
-# Largest modulus, in bits, for 128-bit classical security with a ternary secret: a bit or more below the table of the
-# Homomorphic Encryption Security Standard (27, 54, 109, 218); from 4096 on it is the kernels' word that ends first.
+# Largest log2 q for 128-bit classical security with a ternary secret: Homomorphic Encryption Security Standard, 2018.
+STANDARD_BITS = {1024: 27, 2048: 54, 4096: 109, 8192: 218}
+# What is taken: a bit less; from 4096 on it is the kernels' word that ends first.
 MAX_BITS = {1024: 26, 2048: 53, 4096: 60, 8192: 60}
 DEGREES = tuple(MAX_BITS)
 LEAN_DEGREES = (2048, 4096, 8192)  # 1024 leaves no margin: it is there for those who ask for it
