@@ -13,7 +13,7 @@
 struct sa_ring {
     uint64_t q, barrett, last, last_quotient; /* floor(2^(2 * bits) / q); 1 / N and its quotient */
     size_t n;
-    unsigned bits;
+    unsigned bits, log; /* of q; log2 N */
     const uint64_t *roots, *quotients, *inverses, *inverse_quotients;
 };
 
@@ -21,7 +21,7 @@ SA_INLINE struct sa_ring sa_ring_open(const uint64_t *table)
 {
     const size_t n = (size_t)table[1];
     const uint64_t *const arrays = table + SA_RING_HEADER;
-    return (struct sa_ring){table[0], table[3], table[4], table[5], n, (unsigned)table[2],
+    return (struct sa_ring){table[0], table[3], table[4], table[5], n, (unsigned)table[2], (unsigned)table[6],
                             arrays, arrays + n, arrays + 2 * n, arrays + 3 * n};
 }
 
@@ -58,6 +58,9 @@ struct sa_ring_impl {
 };
 
 extern const struct sa_ring_impl sa_ring_portable;
+#ifdef SA_X86_64
+extern const struct sa_ring_impl sa_ring_ifma;
+#endif
 
 /* The kernels for moduli of this many bits on the implementation in use. */
 const struct sa_ring_impl *sa_ring_kernels(unsigned bits);

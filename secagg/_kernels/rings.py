@@ -64,6 +64,7 @@ def _require_payload(payload: Buffer, needed: int, *sums: U64) -> memoryview:
     if not view.c_contiguous or view.nbytes != needed:
         raise InputError(f"a payload for this sum has {needed} contiguous bytes, not {view.nbytes}")
     for array in sums:
+        require_writable("the sum", array)
         require_apart("a payload", array, view)
     return view.cast("B")
 
@@ -247,6 +248,4 @@ class Rings:
         require_array("c0", c0, WORDS)
         if len(c0) == 0 or len(c1) != _count(plan, len(c0)):
             raise InputError("c1 must have as many polynomials as the values of c0 need")
-        for name, array in (("c1", c1), ("c0", c0)):
-            require_writable(name, array)
         require_apart("c0", c0, c1)
