@@ -121,7 +121,7 @@ int sa_ring_add_uniform(const uint64_t *table, uint64_t *acc, size_t n, const ui
 
 /* n values, one a coefficient. public_key: the transforms of a and b; secret: that of s. A payload: for each polynomial c1, then of
  * c0 as many coefficients as there are values, each packed to bits of q; the seeded one is without c1. A payload that is refused
- * leaves c1 and c0 as they were. */
+ * leaves c1 and c0 as they were; where a value is refused out is zero. */
 int sa_rlwe_encrypt(const uint64_t *table, const uint64_t *public_key, const uint64_t *values, size_t n, uint64_t delta,
                     const uint8_t *key, const uint8_t *pad, uint64_t first, uint8_t *out, size_t out_bytes, uint8_t *scratch,
                     size_t scratch_bytes);

@@ -49,11 +49,23 @@ SA_IFMA_INLINE __m512i once(__m512i v, __m512i m)
     return _mm512_min_epu64(v, _mm512_sub_epi64(v, m));
 }
 
-/* x w mod q, below 2q, for x < 2^52; quotient: floor(2^52 w / q). CT: secret=x; public=w, quotient, k */
+/* x w mod q, below 2q, of the low 52 bits of x; quotient: floor(2^52 w / q). A product sees no more of its factors than 52 bits,
+ * and sums and differences carry upwards only: while true values stay below 2^52, what is above bit 51 may be anything, and is
+ * cleared once, at the end. CT: secret=x; public=w, quotient, k */
 SA_IFMA_INLINE __m512i times(__m512i x, __m512i w, __m512i quotient, const struct lanes *k)
 {
-    const __m512i estimate = high52(x, quotient);
-    return _mm512_and_si512(_mm512_madd52lo_epu64(low52(x, w), estimate, k->minus), k->mask);
+    return _mm512_madd52lo_epu64(low52(x, w), high52(x, quotient), k->minus);
+}
+
+SA_IFMA_INLINE __m512i clean(__m512i x, const struct lanes *k)
+{
+    return _mm512_and_si512(x, k->mask);
+}
+
+/* x mod q, below 2q, of the low 52 bits of x; unit: floor(2^52 / q). CT: secret=x; public=unit, k */
+SA_IFMA_INLINE __m512i shrink(__m512i x, __m512i unit, const struct lanes *k)
+{
+    return _mm512_madd52lo_epu64(x, high52(x, unit), k->minus);
 }
 
 /* A root, and its quotient for 52 bits. */
@@ -97,17 +109,18 @@ SA_IFMA_INLINE struct root two_roots(const uint64_t *roots, const uint64_t *quot
 /* Cooley-Tukey: y below 2^52; without `lazy`, values stay below 4q. */
 SA_IFMA_INLINE void split(__m512i *x, __m512i *y, struct root r, const struct lanes *k, int lazy)
 {
-    const __m512i a = lazy ? *x : once(*x, k->q2), b = times(*y, r.w, r.quotient, k);
+    const __m512i a = lazy ? *x : once(*x, k->q2), product = times(*y, r.w, r.quotient, k);
+    const __m512i b = lazy ? product : clean(product, k);
     *x = _mm512_add_epi64(a, b);
     *y = _mm512_sub_epi64(_mm512_add_epi64(a, k->q2), b);
 }
 
 /* Gentleman-Sande on values below `bound`, a multiple of q; the sum is not reduced here. */
-SA_IFMA_INLINE void join(__m512i *x, __m512i *y, struct root r, __m512i bound, const struct lanes *k)
+SA_IFMA_INLINE void join(__m512i *x, __m512i *y, struct root r, __m512i bound, const struct lanes *k, int lazy)
 {
-    const __m512i a = *x, b = *y;
+    const __m512i a = *x, b = *y, product = times(_mm512_sub_epi64(_mm512_add_epi64(a, bound), b), r.w, r.quotient, k);
     *x = _mm512_add_epi64(a, b);
-    *y = times(_mm512_sub_epi64(_mm512_add_epi64(a, bound), b), r.w, r.quotient, k);
+    *y = lazy ? product : clean(product, k);
 }
 
 #define SA_LOAD(p) _mm512_loadu_si512(p)
@@ -166,8 +179,8 @@ SA_IFMA_INLINE void forward_with(const struct sa_ring *ring, uint64_t *a, int la
         y = _mm512_unpackhi_epi64(x2, y2);
         split(&x, &y, eight_roots(roots, quotients, (ring->n + j) / 2), &k, lazy);
         if (lazy) {
-            x = _mm512_and_si512(_mm512_madd52lo_epu64(x, high52(x, unit), k.minus), k.mask);
-            y = _mm512_and_si512(_mm512_madd52lo_epu64(y, high52(y, unit), k.minus), k.mask);
+            x = clean(shrink(x, unit, &k), &k);
+            y = clean(shrink(y, unit, &k), &k);
         } else {
             x = once(x, k.q2);
             y = once(y, k.q2);
@@ -194,26 +207,26 @@ SA_IFMA_INLINE void inverse_with(const struct sa_ring *ring, uint64_t *a, int la
 {
     const struct lanes k = lanes_of(ring->q);
     const uint64_t *const roots = ring->inverses, *const quotients = ring->inverse_quotients;
-    const __m512i unit = all(SA_LOW_52 / ring->q), q4 = all(4 * ring->q), q8 = all(8 * ring->q);
+    const __m512i unit = all(SA_LOW_52 / ring->q), q4 = all(4 * ring->q);
+    const __m512i q8 = all(8 * ring->q), q16 = all(16 * ring->q);
     /* t = 1, 2 and 4 within two registers. */
     for (size_t j = 0; j < ring->n; j += 16) {
         const __m512i first = SA_LOAD(a + j), second = SA_LOAD(a + j + 8);
         const __m512i low = _mm512_permutex2var_epi64(first, _mm512_set_epi64(13, 12, 9, 8, 5, 4, 1, 0), second);
         const __m512i high = _mm512_permutex2var_epi64(first, _mm512_set_epi64(15, 14, 11, 10, 7, 6, 3, 2), second);
         __m512i x = _mm512_unpacklo_epi64(low, high), y = _mm512_unpackhi_epi64(low, high);
-        join(&x, &y, eight_roots(roots, quotients, (ring->n + j) / 2), k.q, &k); /* below 2q */
+        join(&x, &y, eight_roots(roots, quotients, (ring->n + j) / 2), k.q, &k, lazy);
         __m512i x2 = _mm512_unpacklo_epi64(x, y), y2 = _mm512_unpackhi_epi64(x, y);
-        join(&x2, &y2, four_roots(roots, quotients, (ring->n + j) / 4), k.q2, &k); /* x2 below 4q */
-        x2 = once(x2, k.q2);
+        join(&x2, &y2, four_roots(roots, quotients, (ring->n + j) / 4), k.q2, &k, lazy);
+        x2 = lazy ? x2 : once(x2, k.q2);
         x = SA_EVEN_PAIRS(x2, y2);
         y = SA_ODD_PAIRS(x2, y2);
-        join(&x, &y, two_roots(roots, quotients, (ring->n + j) / 8), k.q2, &k);
-        if (!lazy)
-            x = once(x, k.q2);
+        join(&x, &y, two_roots(roots, quotients, (ring->n + j) / 8), lazy ? q4 : k.q2, &k, lazy);
+        x = lazy ? x : once(x, k.q2);
         SA_STORE(a + j, SA_LOW_HALVES(x, y));
         SA_STORE(a + j + 8, SA_HIGH_HALVES(x, y));
     }
-    /* Two stages at a time: with `lazy`, values below 4q make sums below 8q and 16q, reduced to 2q at the end. */
+    /* Two stages at a time: with `lazy`, values below 8q make sums below 16q and 32q, and the latter are reduced to 2q. */
     size_t blocks = ring->n / 16, t = 8;
     for (; blocks >= 2; blocks /= 4, t *= 4)
         for (size_t b = blocks / 2; b < blocks; b++) {
@@ -223,35 +236,29 @@ SA_IFMA_INLINE void inverse_with(const struct sa_ring *ring, uint64_t *a, int la
             for (size_t j = 0; j < t; j += 8) {
                 __m512i v0 = SA_LOAD(p + j), v1 = SA_LOAD(p + j + t), v2 = SA_LOAD(p + j + 2 * t);
                 __m512i v3 = SA_LOAD(p + j + 3 * t);
-                join(&v0, &v1, r0, lazy ? q4 : k.q2, &k);
-                join(&v2, &v3, r1, lazy ? q4 : k.q2, &k);
+                join(&v0, &v1, r0, lazy ? q8 : k.q2, &k, lazy);
+                join(&v2, &v3, r1, lazy ? q8 : k.q2, &k, lazy);
                 if (!lazy) {
                     v0 = once(v0, k.q2);
                     v2 = once(v2, k.q2);
                 }
-                join(&v0, &v2, r, lazy ? q8 : k.q2, &k);
-                join(&v1, &v3, r, k.q2, &k);
-                if (lazy)
-                    v0 = _mm512_and_si512(_mm512_madd52lo_epu64(v0, high52(v0, unit), k.minus), k.mask);
-                else {
-                    v0 = once(v0, k.q2);
-                    v1 = once(v1, k.q2);
-                }
+                join(&v0, &v2, r, lazy ? q16 : k.q2, &k, lazy);
+                join(&v1, &v3, r, k.q2, &k, lazy);
+                v0 = lazy ? shrink(v0, unit, &k) : once(v0, k.q2);
+                v1 = lazy ? v1 : once(v1, k.q2);
                 SA_STORE(p + j, v0);
                 SA_STORE(p + j + t, v1);
                 SA_STORE(p + j + 2 * t, v2);
                 SA_STORE(p + j + 3 * t, v3);
             }
         }
-    const struct root last = {all(ring->last), all(ring->last_quotient >> 12)};
-    const int odd = blocks == 1;
-    const struct root r = one_root(roots, quotients, 1);
+    const struct root last = {all(ring->last), all(ring->last_quotient >> 12)}, r = one_root(roots, quotients, 1);
     for (size_t j = 0; j < ring->n / 2; j += 8) {
         __m512i x = SA_LOAD(a + j), y = SA_LOAD(a + j + ring->n / 2);
-        if (odd)
-            join(&x, &y, r, lazy ? q4 : k.q2, &k);
-        SA_STORE(a + j, once(times(x, last.w, last.quotient, &k), k.q));
-        SA_STORE(a + j + ring->n / 2, once(times(y, last.w, last.quotient, &k), k.q));
+        if (blocks == 1) /* an odd number of stages after the first three */
+            join(&x, &y, r, lazy ? q8 : k.q2, &k, lazy);
+        SA_STORE(a + j, once(clean(times(x, last.w, last.quotient, &k), &k), k.q));
+        SA_STORE(a + j + ring->n / 2, once(clean(times(y, last.w, last.quotient, &k), &k), k.q));
     }
 }
 
@@ -269,7 +276,7 @@ SA_IFMA_INLINE __m512i product(__m512i a, __m512i b, const struct lanes *k, __m5
 {
     const __m512i low = low52(a, b), top = _mm512_or_si512(_mm512_sll_epi64(high52(a, b), up), _mm512_srl_epi64(low, down));
     const __m512i rest = _mm512_madd52lo_epu64(low, high52(top, constant), k->minus);
-    return once(once(_mm512_and_si512(rest, k->mask), k->q2), k->q);
+    return once(once(clean(rest, k), k->q2), k->q);
 }
 
 #define SA_PRODUCTS(ring)                                                                 \

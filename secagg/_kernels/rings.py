@@ -153,7 +153,7 @@ class Rings:
     ) -> None:
         """Write the payload of `values` into `out`; see `secagg.hazmat.rlwe.encrypt`.
 
-        `public` holds the transforms of a and b. Nothing is written when a value is above (q - 1) // delta.
+        `public` holds the transforms of a and b. When a value is above (q - 1) // delta, `out` is zero or unchanged.
         """
         _require_polys(plan, "public", public)
         if len(public) != 2:
