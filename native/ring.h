@@ -57,9 +57,20 @@ struct sa_ring_impl {
     sa_ring_above_fn *above;
 };
 
+/* Transforms and products in 64-bit words, for every implementation that has none of its own. */
+sa_ring_transform_fn sa_ring_forward_portable, sa_ring_inverse_portable;
+sa_ring_multiply_fn sa_ring_multiply_portable, sa_ring_multiply_add_portable;
+sa_ring_uniform_fn sa_ring_uniform_portable;
+sa_ring_round_fn sa_ring_round_portable;
+#define SA_RING_WORDS                                                                                     \
+    sa_ring_forward_portable, sa_ring_inverse_portable, sa_ring_multiply_portable,                        \
+        sa_ring_multiply_add_portable, sa_ring_uniform_portable, sa_ring_round_portable
+
 extern const struct sa_ring_impl sa_ring_portable;
-#ifdef SA_X86_64
-extern const struct sa_ring_impl sa_ring_ifma;
+#if defined(SA_X86_64)
+extern const struct sa_ring_impl sa_ring_ifma, sa_ring_avx2, sa_ring_avx2_wide;
+#elif defined(SA_AARCH64)
+extern const struct sa_ring_impl sa_ring_neon;
 #endif
 
 /* The kernels for moduli of this many bits on the implementation in use. */

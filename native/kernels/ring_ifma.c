@@ -270,7 +270,7 @@ SA_ISA_TARGET static void inverse(const struct sa_ring *ring, uint64_t *a)
         inverse_with(ring, a, 0);
 }
 
-/* Barrett's reduction as in ring_words.inc.c, with the constant moved up so that the quotient is a high half.
+/* Barrett's reduction as in ring_portable.c, with the constant moved up so that the quotient is a high half.
  * CT: secret=a, b; public=k, constant, down, up */
 SA_IFMA_INLINE __m512i product(__m512i a, __m512i b, const struct lanes *k, __m512i constant, __m128i down, __m128i up)
 {
@@ -317,10 +317,10 @@ SA_ISA_TARGET static void uniform(uint64_t q, uint64_t *out, const uint64_t *wor
         const __m512i carry = _mm512_srli_epi64(_mm512_madd52lo_epu64(high52(x0, modulus), x1, modulus), 52);
         SA_STORE(out + i, _mm512_madd52hi_epu64(carry, x1, modulus));
     }
-    sa_ring_portable.uniform(q, out + i, words + 2 * i, n - i);
+    sa_ring_uniform_portable(q, out + i, words + 2 * i, n - i);
 }
 
-/* As in ring_words.inc.c, with a reciprocal of 52 bits. CT: secret=values; public=q, n, delta */
+/* As in ring_portable.c, with a reciprocal of 52 bits. CT: secret=values; public=q, n, delta */
 SA_ISA_TARGET static uint64_t round_off(uint64_t q, uint64_t *values, size_t n, uint64_t delta)
 {
     const __m512i reciprocal = all(SA_LOW_52 / delta), step = all(delta), half = all(delta / 2), modulus = all(q);
@@ -334,7 +334,7 @@ SA_ISA_TARGET static uint64_t round_off(uint64_t q, uint64_t *values, size_t n, 
         worst = _mm512_max_epu64(worst, _mm512_abs_epi64(_mm512_sub_epi64(residual, half)));
         SA_STORE(values + i, _mm512_mask_add_epi64(quotient, more, quotient, all(1)));
     }
-    const uint64_t most = _mm512_reduce_max_epu64(worst), left = sa_ring_portable.round(q, values + i, n - i, delta);
+    const uint64_t most = _mm512_reduce_max_epu64(worst), left = sa_ring_round_portable(q, values + i, n - i, delta);
     return most + ((left - most) & sa_ct_less(most, left));
 }
 
@@ -349,7 +349,7 @@ SA_ISA_TARGET static void scale_add(uint64_t q, uint64_t *acc, const uint64_t *v
 }
 
 const struct sa_ring_impl sa_ring_ifma = {
-    SA_CPU_AVX512 | SA_CPU_IFMA, 50, &sa_ring_portable, forward, inverse, multiply, multiply_add, uniform, round_off,
+    SA_CPU_AVX512 | SA_CPU_IFMA, 50, &sa_ring_avx2, forward, inverse, multiply, multiply_add, uniform, round_off,
     add, subtract, ternary, binomial_add, scale_add, checked_add, above,
 };
 #endif
