@@ -136,6 +136,11 @@ class CipherSegment:
     most: int
 
     @property
+    def group(self) -> int:
+        """Polynomials after which a value ends with one."""
+        return self.limbs // math.gcd(self.limbs, self.degree)
+
+    @property
     def polynomials(self) -> int:
         """Polynomials in all."""
         return -(-self.count * self.limbs // self.degree)
@@ -334,7 +339,7 @@ def choose(
     made: list[CipherSegment] = []
     for room, (limbs, limb_bits) in zip(rooms, cuts, strict=True):
         first = made[-1].first + made[-1].polynomials if made else 0
-        group = limbs // math.gcd(limbs, degree)  # polynomials after which a value ends with one
+        group = limbs // math.gcd(limbs, degree)
         step = frame_bytes // (2 * degree * bits // 8) // group * group
         if not step:
             least = group * 2 * degree * bits // 8
