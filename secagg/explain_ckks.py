@@ -45,7 +45,10 @@ def explain_ckks(params: Params) -> Explanation:
     }  # fmt: skip
     lines = (
         ("protocol", f"ckks: clients encrypt to a key holder, {_adds(params)}, the holder decrypts one sum a round"),
-        ("participants", f"up to p={params.max_participants} of n={params.clients} clients asked for an update in a round"),
+        (
+            "participants",
+            f"up to p={params.max_participants} of n={params.clients} clients asked for an update in a round",
+        ),
         ("threat", _threat(params)),
         ("privacy", _privacy(params)),
         (

@@ -218,7 +218,11 @@ class Receipt:
         participants = participants_digest(self.setup_hash, self.round_id, self.participants)
         for what, told, signed in (
             ("under other Params", self.params_hash, header.params_hash),
-            ("in another setup", self.setup_hash, getattr(header, "setup_hash", None) or getattr(header, "key_hash", b"")),
+            (
+                "in another setup",
+                self.setup_hash,
+                getattr(header, "setup_hash", None) or getattr(header, "key_hash", b""),
+            ),
             ("among other members", self.members_hash, getattr(header, "members_hash", self.members_hash)),
             ("among other participants", participants, header.participants_hash),
             ("for another model context", self.context_hash, header.context_hash),

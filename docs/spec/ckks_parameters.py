@@ -173,7 +173,11 @@ def caps() -> str:
         for degree, bits in CAPS.items()
     ]
     return "\n".join(
-        ["| N | cap on log2 q | standard | estimate at the cap | estimate at the standard |", "|---|---|---|---|---|", *rows]
+        [
+            "| N | cap on log2 q | standard | estimate at the cap | estimate at the standard |",
+            "|---|---|---|---|---|",
+            *rows,
+        ]
     )
 
 

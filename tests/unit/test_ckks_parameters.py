@@ -33,9 +33,7 @@ def test_the_page_has_the_table_that_the_script_prints(script):
 def test_the_engine_takes_the_rings_of_the_table(script):
     for bits, clients in script.CASES:
         row = script.choose(bits, clients)
-        params = Params(
-            clients, length=script.VALUES, encoding=FixedPoint(bits=bits), protocol="ckks", reveal="server"
-        )
+        params = Params(clients, length=script.VALUES, encoding=FixedPoint(bits=bits), protocol="ckks", reveal="server")
         plan = params.cipher_plan
         assert (plan.ring.degree, plan.ring.bits) == (row.degree, row.modulus_bits)
         assert plan.segments[1].limbs == row.limbs

@@ -48,9 +48,7 @@ class Round:
     accuracy: float
 
 
-def _params(
-    patients: Patients, example: Weights, dropout: int, rounds: int = 1, protocol: str = "pairwise"
-) -> Params:
+def _params(patients: Patients, example: Weights, dropout: int, rounds: int = 1, protocol: str = "pairwise") -> Params:
     """Return Params of rounds that ask about four in five hospitals, or all where that would hide too few."""
     n = len(patients.hospitals)
     largest = max(hospital.patients for hospital in patients.hospitals)
