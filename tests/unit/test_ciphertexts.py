@@ -149,6 +149,7 @@ def test_kept_uploads_can_be_passed_on(params, memory):
 def test_a_sum_that_no_honest_clients_have_is_not_opened(params):
     secret = SecretKey(params.cipher_plan.ring, SEED)
     one = lanes_of(params)
+    assert params.cipher_plan.segments[0].limbs == 2
     for lanes, uploads_, words in (
         ([one[0] * 0 + 1, one[1]], 2, "check lane"),
         ([np.array([2, 0, 1], np.uint64), one[1]], 1, "weights"),
@@ -162,8 +163,12 @@ def test_a_sum_that_no_honest_clients_have_is_not_opened(params):
             bulk.open(secret, [], uploads_)
         with pytest.raises(StateError):
             bulk.lanes()
+    plan, upload = params.cipher_plan, encrypted(params, one, b"k" * 16)
+    limbs = plan.segments[0].split(one[0])
+    limbs[1] = plan.segments[0].most + 1  # more than all clients' limbs together
+    upload[0, 0] = encrypt(secret.public_key(), limbs, plan.delta, b"k" * 16, 0)
     bulk = CipherAccumulator(params)
-    put(bulk, "c0", encrypted(params, [one[0], np.full(LONG, 5 * 1050 + 1, np.uint64)], b"k" * 16))
+    put(bulk, "c0", upload)
     bulk.fold("c0", b"A")
     with pytest.raises(AbortError, match="out of range"):
         bulk.open(secret, [], 1)
