@@ -49,7 +49,9 @@ def seen(f, who):
         )  # fmt: skip
     party = f.party(who)
     current = party._core._state.round
-    gathered = who == HOLDER and current is not None and (current.request, {k: dict(v) for k, v in current.contents.items()})
+    gathered = (
+        who == HOLDER and current is not None and (current.request, {k: dict(v) for k, v in current.contents.items()})
+    )
     return party._core.freeze(), id(current), gathered, list(party._core._state.out)
 
 
@@ -71,6 +73,8 @@ def mutations(frame):
     values = msgspec.msgpack.decode(outer.payload)
     for where, odd in itertools.product(range(len(values)), ODD):
         if values[where] != odd or type(values[where]) is not type(odd):
-            yield msgspec.msgpack.encode([*values[:where], odd, *values[where + 1 :]]) if odd != 1 << 64 else b"\x91" * 50
+            yield (
+                msgspec.msgpack.encode([*values[:where], odd, *values[where + 1 :]]) if odd != 1 << 64 else b"\x91" * 50
+            )
     yield from map(msgspec.msgpack.encode, (values[:-1], [*values, 0], [], {}, None))
     yield outer.payload + b"\x00"

@@ -231,7 +231,9 @@ def test_frames_and_sums_do_not_depend_on_threads_spool_or_the_way_out():
     inbox, snapshot, answers = f.requests(), f.holder.snapshot(), set()
     for threads, cap in ((1, 0), (2, 50_000), (3, 1 << 30)):
         holder = f.restore_holder(snapshot, threads=threads)
-        holder._core._new_bulk = lambda threads=threads, cap=cap: CipherAccumulator(big, 1, Workers(threads), Spool(cap))
+        holder._core._new_bulk = lambda threads=threads, cap=cap: CipherAccumulator(
+            big, 1, Workers(threads), Spool(cap)
+        )
         for frame in inbox["(key holder)"]:
             holder.receive(frame)
         answers.add(tuple(holder.outbox()))

@@ -70,7 +70,9 @@ def test_a_holder_without_a_key_or_with_another_sessions():
     assert (empty.outbox(), pinned.outbox(), empty.session) == ([], [], None)
 
 
-@pytest.mark.parametrize("reveal, threat", [("server", "malicious"), ("holder", "malicious"), ("server", "semi-honest")])
+@pytest.mark.parametrize(
+    "reveal, threat", [("server", "malicious"), ("holder", "malicious"), ("server", "semi-honest")]
+)
 def test_what_the_holder_refuses_of_a_request(reveal, threat):
     f = five(reveal=reveal, threat=threat)
     inbox = at(f, "decrypt")
@@ -116,7 +118,11 @@ def test_what_the_holder_refuses_of_a_request(reveal, threat):
         ({"headers": [header(participants_hash=bytes(32)), *heads[1:]]}, "another participants", AuthenticationError),
         ({"headers": [header(context_hash=bytes(32)), *heads[1:]]}, "different models", AuthenticationError),
         ({"headers": [header(tag=b"x"), *heads[1:]]}, "32 bytes", DecodeError),
-        ({"headers": [header(channel_key=bytes(32) if padded else own), *heads[1:]]}, "low order|nothing is padded", PeerError),
+        (
+            {"headers": [header(channel_key=bytes(32) if padded else own), *heads[1:]]},
+            "low order|nothing is padded",
+            PeerError,
+        ),
         ({"headers": [header(channel_key=own), *heads[1:]]}, "reflected|nothing is padded", PeerError),
         ({"server_key": bytes(32)}, "low order", AuthenticationError),
         ({"server_key": b"x"}, "32 bytes", AuthenticationError),
@@ -165,7 +171,13 @@ def test_what_the_holder_refuses_of_a_chunk(reveal):
         refused(f, HOLDER, frame, words)
     f.holder.receive(inbox[HOLDER][2])  # before its request: kept
     refused(f, HOLDER, f.chunk(sender, (2, 1, 0), payload), "another round than the one that is gathered")
-    refused(f, HOLDER, f.chunk(sender, (1, 1, 0), bytes([payload[0] ^ 1]) + payload[1:]), "second, different", EquivocationError)
+    refused(
+        f,
+        HOLDER,
+        f.chunk(sender, (1, 1, 0), bytes([payload[0] ^ 1]) + payload[1:]),
+        "second, different",
+        EquivocationError,
+    )
     if reveal == "holder":
         f.holder.receive(inbox[HOLDER][0])
         refused(f, HOLDER, f.chunk("c4", (1, 1, 0), payload), "not in the sum")

@@ -140,6 +140,7 @@ def test_what_the_client_refuses_after_a_request():
     f.clients["c0"].receive(inbox["c0"][0])
     second = f.forge_holder(Kind.KEY_ANNOUNCEMENT, fields(told, channel_key=KeyPair.generate().public_bytes))
     earlier = f.forge_holder(Kind.KEY_ANNOUNCEMENT, fields(told, first_round=0))
+
     def hash_of(frame):
         return key_digest(f.server.session, decode_frame(frame, max_bytes=1 << 20)[1].payload)
 

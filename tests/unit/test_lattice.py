@@ -34,7 +34,9 @@ SHAPES = [
 
 
 def plan_of(shape, frame_bytes=4 << 20, **changes):
-    return Params(**{"protocol": "ckks", "reveal": "server", "frame_bytes": frame_bytes, **shape, **changes}).cipher_plan
+    return Params(
+        **{"protocol": "ckks", "reveal": "server", "frame_bytes": frame_bytes, **shape, **changes}
+    ).cipher_plan
 
 
 def mixed(**changes):
@@ -123,9 +125,7 @@ def test_polynomials_longer_than_a_frame_are_refused():
     with pytest.raises(ParameterError, match="frame_bytes=1024 is less than"):
         plan_of(SHAPES[0], frame_bytes=1024)
     plan = plan_of(SHAPES[0])
-    least = max(
-        cut.limbs // math.gcd(cut.limbs, cut.degree) * 2 * cut.degree * cut.bits // 8 for cut in plan.segments
-    )
+    least = max(cut.limbs // math.gcd(cut.limbs, cut.degree) * 2 * cut.degree * cut.bits // 8 for cut in plan.segments)
     with pytest.raises(ParameterError, match=f"less than the {least} bytes"):
         plan_of(SHAPES[0], frame_bytes=least - 1)
     assert plan_of(SHAPES[0], frame_bytes=least).segments[1].chunks == 1
@@ -264,4 +264,6 @@ def test_the_bound_grows_with_all_that_makes_noise():
 def test_choose_by_itself_says_which_ring():
     segments = Params(**SHAPES[0]).segment_plan.segments
     plan = choose(segments, max_weight=1, clients=3, frame_bytes=1 << 20)
-    assert plan == choose(segments, max_weight=1, clients=3, frame_bytes=1 << 20, ring=(plan.ring.degree, plan.ring.bits))
+    assert plan == choose(
+        segments, max_weight=1, clients=3, frame_bytes=1 << 20, ring=(plan.ring.degree, plan.ring.bits)
+    )

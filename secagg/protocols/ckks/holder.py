@@ -200,8 +200,12 @@ class CkksHolder(Secret):
             state.out += current.frames
             return
         check_public_key(body.server_key)
+        if body.server_key == key.channel.public_bytes:
+            raise AuthenticationError("our own channel key, reflected", peer="server", phase=DECRYPT)
         if len(body.sum_tag) != (0 if state.params.recompute else HASH_BYTES):
-            raise DecodeError("a sum's tag has 32 bytes, and none where it is not the server's", peer="server", phase=DECRYPT)
+            raise DecodeError(
+                "a sum's tag has 32 bytes, and none where it is not the server's", peer="server", phase=DECRYPT
+            )
         headers, participants, context = self._read_headers(body, key)
         account = account_digest(
             session, body.round_id, state.params.hash, key.hash, state.roster.hash(),
