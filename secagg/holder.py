@@ -90,6 +90,7 @@ class KeyHolder:
             raise ParameterError("a session id has 16 bytes")
         self._params, self._identity, self._roster = params, identity, roster
         workers = Workers(threads)
+        Spool(spool)  # refuses here, not in the first round, what is no number of bytes
         self._ledger: Ledger | None = None
         if ledger is not None:
             self._ledger = Ledger(ledger, me=HOLDER, identity=identity)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from secagg.errors import AuthenticationError, EquivocationError, PeerError, StateError
-from secagg.hazmat.agreement import KeyPair
+from secagg.hazmat.agreement import KeyPair, check_public_key
 from secagg.hazmat.kdf import hkdf
 from secagg.hazmat.rlwe import PublicKey
 from secagg.protocols.accounts import context_digest, participants_digest
@@ -205,6 +205,7 @@ class CkksClient(Secret):
             raise EquivocationError("a second key for the same rounds", peer="server", phase=ENCRYPTED)
         if held is not None and told.first_round < held.body.first_round:
             raise PeerError("a key of earlier rounds", peer="server", phase=ENCRYPTED)
+        check_public_key(told.channel_key)
         public = PublicKey.from_bytes(state.params.cipher_plan.ring, told.public_key)
         return HeldKey(told, key_hash, frame, public)
 

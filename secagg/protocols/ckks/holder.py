@@ -12,7 +12,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from secagg.errors import AbortError, AuthenticationError, EquivocationError, InputError, ParameterError, PeerError
+from secagg.errors import (
+    AbortError,
+    AuthenticationError,
+    DecodeError,
+    EquivocationError,
+    InputError,
+    ParameterError,
+    PeerError,
+)
 from secagg.hazmat import aead
 from secagg.hazmat.agreement import check_public_key
 from secagg.hazmat.kdf import hkdf
@@ -23,6 +31,7 @@ from secagg.protocols.ckks.checks import check_header
 from secagg.protocols.ckks.holder_state import HolderBulk, HolderParty, HolderRound, OwnKey
 from secagg.protocols.ckks.intake import check_place
 from secagg.protocols.ckks.messages import (
+    HASH_BYTES,
     Decrypted,
     DecryptRequest,
     EncryptedHeader,
@@ -173,7 +182,9 @@ class CkksHolder(Secret):
         if current is not None and current.round_id == round_id:
             return current
         again = state.done is not None and state.done[0] == round_id
-        if round_id <= state.floor(session) and not again:
+        # A frame of an earlier round that comes late must not end the one that is being gathered.
+        late = current is not None and current.request is not None and round_id < current.round_id
+        if late or (round_id <= state.floor(session) and not again):
             raise PeerError("round id does not increase", peer=peer, phase=DECRYPT)
         return HolderRound(round_id, self._new_bulk())
 
@@ -189,6 +200,12 @@ class CkksHolder(Secret):
             state.out += current.frames
             return
         check_public_key(body.server_key)
+        if body.server_key == key.channel.public_bytes:
+            raise AuthenticationError("our own channel key, reflected", peer="server", phase=DECRYPT)
+        if len(body.sum_tag) != (0 if state.params.recompute else HASH_BYTES):
+            raise DecodeError(
+                "a sum's tag has 32 bytes, and none where it is not the server's", peer="server", phase=DECRYPT
+            )
         headers, participants, context = self._read_headers(body, key)
         account = account_digest(
             session, body.round_id, state.params.hash, key.hash, state.roster.hash(),

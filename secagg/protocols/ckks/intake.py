@@ -151,7 +151,9 @@ class Intake:
         if current.answer is not None:
             self._state.twice(HOLDER, current.answer[0] == frame)
             return
-        if len(body.account_signature) != signing.SIGNATURE_BYTES or len(body.result_hash) != HASH_BYTES:
+        if len(body.account_signature) != signing.SIGNATURE_BYTES or {len(body.result_hash), len(body.tag)} != {
+            HASH_BYTES
+        }:
             raise DecodeError("a signature has 64 bytes, a hash 32", peer=HOLDER, phase="decrypt")
         signing.verify(signer(self._state.roster, HOLDER), body.account, body.account_signature)
         current.answer = (frame, body)
