@@ -162,6 +162,8 @@ class CkksHolder(Secret):
                 raise PeerError("a key for earlier rounds than the present one's", peer="server", phase="keys")
             key = OwnKey(state, session, body.first_round, state.entropy(holder_state.SEED_BYTES))
             state.own_floor = max(state.floor(session), body.first_round - 1)
+            if state.session != session:  # another session's rounds have the same numbers
+                state.done = None
             state.session, state.key, state.round = session, key, None
         state.out.append(key.frame)
 
@@ -181,10 +183,10 @@ class CkksHolder(Secret):
         current = state.round
         if current is not None and current.round_id == round_id:
             return current
+        if current is not None and current.round_id > round_id:
+            raise PeerError("a later round is being gathered", peer=peer, phase=DECRYPT)
         again = state.done is not None and state.done[0] == round_id
-        # A frame of an earlier round that comes late must not end the one that is being gathered.
-        late = current is not None and current.request is not None and round_id < current.round_id
-        if late or (round_id <= state.floor(session) and not again):
+        if round_id <= state.floor(session) and not again:
             raise PeerError("round id does not increase", peer=peer, phase=DECRYPT)
         return HolderRound(round_id, self._new_bulk())
 
@@ -257,6 +259,7 @@ class CkksHolder(Secret):
         peer = sender or "server"
         if state.params.recompute == (sender == SERVER) or sender == HOLDER:
             raise PeerError("not a chunk that this protocol has", peer=peer, phase=DECRYPT)
+        verify_key = signer(state.roster, sender)
         key, session = self._need_key(chunk.round_id, peer)
         current = state.round
         if current is not None and current.request is None and current.round_id != chunk.round_id:
@@ -267,7 +270,7 @@ class CkksHolder(Secret):
         if current.request is not None and sender not in self._senders(current):
             raise PeerError("chunk of a client that is not in the sum", peer=peer, phase=DECRYPT)
         check_place(chunk, current.bulk.chunks(), peer)
-        content = verify_chunk(chunk, key.hash, signer(state.roster, sender))
+        content = verify_chunk(chunk, key.hash, verify_key)
         place, contents = (chunk.segment, chunk.index), current.contents.get(sender, {})
         if place in contents:
             if contents[place] != content:
