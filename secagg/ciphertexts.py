@@ -18,6 +18,7 @@ from secagg.hazmat.rlwe import SecretKey, Sum, encrypt
 from secagg.lattice import CipherSegment
 from secagg.params import Params
 from secagg.protocols.ckks import EncryptedUpload
+from secagg.protocols.secret import Secret
 from secagg.receipt import result_digest
 from secagg.spool import Spool
 from secagg.wire import ChunkPlan
@@ -112,7 +113,7 @@ class _Encoding:
         return lanes
 
 
-class CipherAccumulator:
+class CipherAccumulator(Secret):
     """Sums of ciphertexts by group (clients that trained on the same model), and what opens one.
 
     Parameters
@@ -181,15 +182,14 @@ class CipherAccumulator:
             A residue is not below the modulus, padding is not zero, a polynomial is transparent, or there are too many groups;
             the sum is as it was.
         """
-        sums = self._sums.get(group)
+        sums, fresh = self._sums.get(group), False
         if sums is None:
             if len(self._sums) >= self._max_groups:
                 raise InputError("too many different contexts in one round")
             ring = self._plan.ring
             sums = [[Sum(ring, cut.coefficients(index)) for index, _, _ in cut] for cut in self._plan.segments]
-            self._sums[group] = sums
-        if self._broken:
-            raise AbortError("an upload was added in part when the machine failed; abort the round")
+            fresh = True
+        self._check_whole()
         self._broken = True  # until all of it is added, or none
         added: list[tuple[Sum, memoryview]] = []
         try:
@@ -204,8 +204,14 @@ class CipherAccumulator:
             self._broken = False
             raise
         self._broken = False
+        if fresh:  # a refused upload leaves no empty group behind
+            self._sums[group] = sums
         if not self._keep:
             self._spool.drop(client)
+
+    def _check_whole(self) -> None:
+        if self._broken:
+            raise AbortError("an upload was added in part when the machine failed; abort the round")
 
     def total(self, group: bytes) -> Iterator[tuple[Place, bytes]]:
         """Yield the chunks of a group's sum."""
@@ -214,8 +220,9 @@ class CipherAccumulator:
                 yield (number, index), total.to_bytes()
 
     def _of(self, group: bytes) -> list[list[Sum]]:
-        if group not in self._sums or self._broken:
+        if group not in self._sums:
             raise StateError("no upload was folded into this group")
+        self._check_whole()
         return self._sums[group]
 
     # -- the holder's opening -------------------------------------------------------------------------------------

@@ -49,7 +49,9 @@ MARGIN = (15, 16)
 MAX_LIMBS = 8
 
 
-def noise_radius(degree: int, clients: int, coefficients: int, failure_log2: float = FAILURE_LOG2) -> float:
+def noise_radius(
+    degree: int, clients: int, coefficients: int, polynomials: int, failure_log2: float = FAILURE_LOG2
+) -> float:
     """Return what no coefficient's noise exceeds but with probability 2**failure_log2, all coefficients together.
 
     Parameters
@@ -58,7 +60,7 @@ def noise_radius(degree: int, clients: int, coefficients: int, failure_log2: flo
         N, a power of two.
     clients : int
         n, ciphertexts in the sum.
-    coefficients : int
+    coefficients, polynomials : int
         How many are decrypted under one sum.
     failure_log2 : float
 
@@ -66,7 +68,6 @@ def noise_radius(degree: int, clients: int, coefficients: int, failure_log2: flo
     ----------
     docs/spec/ckks.md, section 5; Hsu, Kakade and Zhang (2012) for the norm of U, Hoeffding (1963) for that of s.
     """
-    polynomials = -(-coefficients // degree)
     # A quarter of the failure for the norms, the rest for the coefficients.
     x = math.log(2) * (2 - failure_log2 + math.log2(polynomials + 1))
     u = clients * 2 / 3 * (degree + 2 * math.sqrt(degree * x) + 2 * x)
@@ -217,6 +218,11 @@ class CipherPlan:
     segments: tuple[CipherSegment, ...]
     rooms: tuple[Room, ...]
 
+    def canonical(self) -> tuple[object, ...]:
+        """Return what all parties must have chosen alike: ring, delta, and the cut of every segment."""
+        cuts = tuple((segment.limbs, segment.limb_bits) for segment in self.segments)
+        return (self.ring.degree, self.ring.bits, self.delta, cuts)
+
     @property
     def worst(self) -> int:
         """Largest distance from delta times an integer that a decrypted coefficient may have."""
@@ -264,17 +270,18 @@ def _fit(ring: tuple[int, int], rooms: tuple[Room, ...], clients: int) -> tuple[
     """Return the noise in a ring and every segment's cut; None if the ring is too small."""
     degree, bits = ring
     coefficients = sum(room.count for room in rooms)
+    polynomials = sum(-(-room.count // degree) for room in rooms)
     while True:  # more limbs make more coefficients, and so, a little, more noise
-        radius = noise_radius(degree, clients, coefficients)
+        radius = noise_radius(degree, clients, coefficients, polynomials)
         least = 2 * (math.ceil(radius) * MARGIN[1] // MARGIN[0] + 2)
         cuts = [room.limbs(modulus(bits) // least - 1, clients) for room in rooms]
         found = [cut for cut in cuts if cut is not None]
         if len(found) < len(rooms):
             return None
-        needed = sum(room.count * limbs for room, (limbs, _) in zip(rooms, found, strict=True))
-        if needed <= coefficients:
+        sizes = [room.count * limbs for room, (limbs, _) in zip(rooms, found, strict=True)]
+        if sum(sizes) <= coefficients:
             return radius, found
-        coefficients = needed
+        coefficients, polynomials = sum(sizes), sum(-(-size // degree) for size in sizes)
 
 
 @cache

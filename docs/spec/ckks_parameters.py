@@ -51,9 +51,9 @@ def modulus(bits: int) -> int:
     return q
 
 
-def radius(degree: int, clients: int, coefficients: int) -> float:
+def radius(degree: int, clients: int, coefficients: int, polynomials: int) -> float:
     """Return the bound on the noise of section 5."""
-    x = math.log(2) * (42 + math.log2(-(-coefficients // degree) + 1))
+    x = math.log(2) * (42 + math.log2(polynomials + 1))
     u = clients * 2 / 3 * (degree + 2 * math.sqrt(degree * x) + 2 * x)
     s = degree * 2 / 3 + math.sqrt(degree * x / 2)
     proxy = VARIANCE * (u + clients * s + clients)
@@ -120,20 +120,17 @@ def choose(bits: int, clients: int, values: int = VALUES) -> Row:
     best: tuple[int, int, int, Row] | None = None
     for degree in (2048, 4096, 8192):
         for modulus_bits in range(20, CAPS[degree] + 1):
-            q, coefficients = modulus(modulus_bits), sum(count for count, _ in rooms)
+            q, sizes = modulus(modulus_bits), [count for count, _ in rooms]
             while True:
-                noise = radius(degree, clients, coefficients)
+                noise = radius(degree, clients, sum(sizes), sum(-(-size // degree) for size in sizes))
                 least = 2 * (math.ceil(noise) * 16 // 15 + 2)
                 cuts = [cut(most, most * clients, q // least - 1, clients) for _, most in rooms]
                 found = [each for each in cuts if each is not None]
                 if len(found) < len(rooms):
                     break
-                needed = sum(count * each[0] for (count, _), each in zip(rooms, found, strict=True))
-                if needed <= coefficients:
-                    size = sum(
-                        payload(degree, modulus_bits, count * each[0])
-                        for (count, _), each in zip(rooms, found, strict=True)
-                    )
+                needed = [count * each[0] for (count, _), each in zip(rooms, found, strict=True)]
+                if sum(needed) <= sum(sizes):
+                    size = sum(payload(degree, modulus_bits, each) for each in needed)
                     top = max(each[2] for each in found)
                     row = Row(
                         bits, clients, degree, modulus_bits, found[1][0], math.log2(least * (top + 1)), math.log2(noise),
@@ -143,7 +140,7 @@ def choose(bits: int, clients: int, values: int = VALUES) -> Row:
                     if best is None or (size, degree, modulus_bits) < best[:3]:
                         best = (size, degree, modulus_bits, row)
                     break
-                coefficients = needed
+                sizes = needed
     if best is None:
         raise ValueError("no ring holds this")
     return best[3]
