@@ -13,7 +13,7 @@
 struct sa_ring {
     uint64_t q, barrett, last, last_quotient; /* floor(2^(2 * bits) / q); 1 / N and its quotient */
     size_t n;
-    unsigned bits;
+    unsigned bits, log; /* of q; log2 N */
     const uint64_t *roots, *quotients, *inverses, *inverse_quotients;
 };
 
@@ -21,7 +21,7 @@ SA_INLINE struct sa_ring sa_ring_open(const uint64_t *table)
 {
     const size_t n = (size_t)table[1];
     const uint64_t *const arrays = table + SA_RING_HEADER;
-    return (struct sa_ring){table[0], table[3], table[4], table[5], n, (unsigned)table[2],
+    return (struct sa_ring){table[0], table[3], table[4], table[5], n, (unsigned)table[2], (unsigned)table[6],
                             arrays, arrays + n, arrays + 2 * n, arrays + 3 * n};
 }
 
@@ -57,7 +57,21 @@ struct sa_ring_impl {
     sa_ring_above_fn *above;
 };
 
+/* Transforms and products in 64-bit words, for every implementation that has none of its own. */
+sa_ring_transform_fn sa_ring_forward_portable, sa_ring_inverse_portable;
+sa_ring_multiply_fn sa_ring_multiply_portable, sa_ring_multiply_add_portable;
+sa_ring_uniform_fn sa_ring_uniform_portable;
+sa_ring_round_fn sa_ring_round_portable;
+#define SA_RING_WORDS                                                                                     \
+    sa_ring_forward_portable, sa_ring_inverse_portable, sa_ring_multiply_portable,                        \
+        sa_ring_multiply_add_portable, sa_ring_uniform_portable, sa_ring_round_portable
+
 extern const struct sa_ring_impl sa_ring_portable;
+#if defined(SA_X86_64)
+extern const struct sa_ring_impl sa_ring_ifma, sa_ring_avx2, sa_ring_avx2_wide;
+#elif defined(SA_AARCH64)
+extern const struct sa_ring_impl sa_ring_neon;
+#endif
 
 /* The kernels for moduli of this many bits on the implementation in use. */
 const struct sa_ring_impl *sa_ring_kernels(unsigned bits);

@@ -90,6 +90,7 @@ class KeyHolder:
             raise ParameterError("a session id has 16 bytes")
         self._params, self._identity, self._roster = params, identity, roster
         workers = Workers(threads)
+        Spool(spool)  # refuses here, not in the first round, what is no number of bytes
         self._ledger: Ledger | None = None
         if ledger is not None:
             self._ledger = Ledger(ledger, me=HOLDER, identity=identity)
@@ -134,12 +135,13 @@ class KeyHolder:
             sums = bulk.lanes()
             decoded = decode_sums(self._params, sums, len(current.headers))
             uploads = {name: header.tag for name, header in current.headers.items()}
-            signature = {HOLDER: self._identity.sign(current.account)}
+            signature = {HOLDER: current.signature}
             receipt = Receipt(
                 self.session or b"", current.round_id, self._params.hash, self._core.key_hash, self._roster.hash(),
                 current.context, current.result_hash, current.participants, uploads, signature,
             )  # fmt: skip
-            self._results[current.round_id] = Aggregate(decoded, receipt, {}, sum(array.nbytes for array in sums))
+            nbytes = sum(array.nbytes for array in sums)
+            self._results[current.round_id] = Aggregate(decoded, receipt, {}, nbytes, current.salt)
             for old in sorted(self._results)[:-KEPT_RESULTS]:
                 del self._results[old]
 

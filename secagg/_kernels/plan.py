@@ -104,7 +104,8 @@ def ring_plan(degree: int, modulus: int) -> RingPlan:
         raise ParameterError("a ring's modulus is a prime that is 1 modulo twice the degree")
     bits, root, last = modulus.bit_length(), _smallest_root(degree, modulus), pow(degree, -1, modulus)
     table = aligned_words(HEADER + 4 * degree)
-    table[:6] = [modulus, degree, bits, (1 << 2 * bits) // modulus, last, (last << 64) // modulus]
+    numbers = modulus, degree, bits, (1 << 2 * bits) // modulus, last, (last << 64) // modulus, degree.bit_length() - 1
+    table[: len(numbers)] = numbers
     table[HEADER : HEADER + 2 * degree] = _powers(root, degree, modulus).reshape(-1)
     table[HEADER + 2 * degree :] = _powers(pow(root, -1, modulus), degree, modulus).reshape(-1)
     table.flags.writeable = False

@@ -165,7 +165,7 @@ def encrypt(
     Raises
     ------
     InputError
-        A value out of range; `out` is unchanged.
+        A value out of range; `out` is zero or unchanged.
 
     Notes
     -----

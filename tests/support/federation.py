@@ -35,16 +35,22 @@ def fields(body: Any, **changes: Any) -> Any:
 class Federation:
     """Clients c0.. and a server, with every key at hand for the attacks."""
 
+    make_params = staticmethod(make_params)
+
     def __init__(
         self, clients: int = 5, *, params: Params | None = None, ledgers: Path | None = None, **changes: Any
     ) -> None:
         self.ledgers = ledgers
         self.restarts = False  # every client a new object after each phase, as where each message finds a new process
-        self.params = params or make_params(clients, **changes)
+        self.params = params or self.make_params(clients, **changes)
         self.ids = [f"c{i}" for i in range(clients)]
         self.keys = {name: Identity.generate() for name in self.ids}
         self.server_key = Identity.generate()
-        self.roster = Roster({name: key.verify_key for name, key in self.keys.items()}, self.server_key.verify_key)
+        self.holder_key = Identity.generate() if self.params.protocol == "ckks" else None
+        self.roster = Roster(
+            {name: key.verify_key for name, key in self.keys.items()}, self.server_key.verify_key,
+            None if self.holder_key is None else self.holder_key.verify_key,
+        )  # fmt: skip
         self.server = Server(self.params, identity=self.server_key, roster=self.roster)
         self.clients = {name: self.new_client(name) for name in self.ids}
         rng = np.random.default_rng(7)

@@ -46,11 +46,14 @@ _decoder = msgspec.msgpack.Decoder(_State)
 
 def freeze(state: ClientState) -> bytes:
     """Return a client's state without its outbox. Secret."""
-    current = state.round
-    kept = None if current is None else _Round(
-        current.round_id, current.participants, current.machine.state.value, current.intent, current.header, current.resubmit,
-        current.seed,
-    )  # fmt: skip
+    current, kept = state.round, None
+    if current is not None:
+        # Randomness that no update is tied to yet stays out: two copies of this state could use it for two updates.
+        seed = current.seed if current.header or current.intent else b""
+        kept = _Round(
+            current.round_id, current.participants, current.machine.state.value, current.intent, current.header,
+            current.resubmit, seed,
+        )  # fmt: skip
     key = None if state.key is None else state.key.frame
     return msgspec.msgpack.encode(_State(state.session, state.provisional, state.own_floor, key, kept))
 

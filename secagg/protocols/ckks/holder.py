@@ -25,7 +25,13 @@ from secagg.hazmat import aead
 from secagg.hazmat.agreement import check_public_key
 from secagg.hazmat.kdf import hkdf
 from secagg.hazmat.transcript import digest
-from secagg.protocols.accounts import account_digest, participants_digest, survivors_digest, upload_tag
+from secagg.protocols.accounts import (
+    account_digest,
+    holder_statement,
+    participants_digest,
+    survivors_digest,
+    upload_tag,
+)
 from secagg.protocols.ckks import holder_state
 from secagg.protocols.ckks.checks import check_header
 from secagg.protocols.ckks.holder_state import HolderBulk, HolderParty, HolderRound, OwnKey
@@ -42,6 +48,7 @@ from secagg.protocols.ckks.messages import (
     make_chunk,
     pad_key,
     request_mark,
+    result_commitment,
     result_key,
     signer,
     verify_chunk,
@@ -156,7 +163,7 @@ class CkksHolder(Secret):
         if body.roster_hash != state.roster.hash():
             raise AuthenticationError("the server has another roster than ours", peer="server", phase="keys")
         if key is None or body.first_round != key.first_round:
-            if not 0 <= body.first_round < (1 << 63) - body.rounds or body.first_round <= state.floor(session):
+            if not 0 <= body.first_round <= (1 << 63) - body.rounds or body.first_round <= state.floor(session):
                 raise PeerError("a key for rounds that are over", peer="server", phase="keys")
             if key is not None and body.first_round < key.first_round:
                 raise PeerError("a key for earlier rounds than the present one's", peer="server", phase="keys")
@@ -205,7 +212,9 @@ class CkksHolder(Secret):
         if body.server_key == key.channel.public_bytes:
             raise AuthenticationError("our own channel key, reflected", peer="server", phase=DECRYPT)
         if len(body.sum_tag) != (0 if state.params.recompute else HASH_BYTES):
-            raise DecodeError("the tag of the sum has another length", peer="server", phase=DECRYPT)
+            raise DecodeError(
+                "a sum's tag has 32 bytes, and none where it is not the server's", peer="server", phase=DECRYPT
+            )
         headers, participants, context = self._read_headers(body, key)
         account = account_digest(
             session, body.round_id, state.params.hash, key.hash, state.roster.hash(),
@@ -260,12 +269,9 @@ class CkksHolder(Secret):
         verify_key = signer(state.roster, sender)
         key, session = self._need_key(chunk.round_id, peer)
         current = state.round
-        if current is not None and current.request is None and current.round_id != chunk.round_id:
-            raise PeerError("chunk of another round than the one that is gathered", peer=peer, phase=DECRYPT)
-        current = self._gather(session, chunk.round_id, peer)
-        if current.machine.state is HolderState.DECRYPTED:
-            return  # a repeated chunk of what was answered
-        if current.request is not None and sender not in self._senders(current):
+        if current is None or current.round_id != chunk.round_id:  # only the server's signed request moves the holder on
+            raise PeerError("chunk of a round that is not asked for", peer=peer, phase=DECRYPT)
+        if sender not in self._senders(current):
             raise PeerError("chunk of a client that is not in the sum", peer=peer, phase=DECRYPT)
         check_place(chunk, current.bulk.chunks(), peer)
         content = verify_chunk(chunk, key.hash, verify_key)
@@ -278,10 +284,8 @@ class CkksHolder(Secret):
             current.bulk.add(sender, *place, chunk.payload)
         except InputError as error:
             raise PeerError(str(error), peer=peer, phase=DECRYPT) from None
-        state.round = current
         current.contents.setdefault(sender, {})[place] = content
-        if current.request is not None:
-            self._try_decrypt(current, key, session)
+        self._try_decrypt(current, key, session)
 
     def _senders(self, current: HolderRound) -> tuple[str, ...]:
         return tuple(current.headers) if self._state.params.recompute else (SERVER,)
@@ -297,9 +301,12 @@ class CkksHolder(Secret):
         state.own_floor, state.done = max(state.own_floor, current.round_id), (current.round_id, current.mark)
         try:
             current.frames = self._answer(current, request, key, session, senders)
-        except (InputError, PeerError, AbortError) as error:
-            state.round = None
-            raise AbortError(str(error)) from None
+        except BaseException as error:
+            # A sum that could not be opened is not opened in another way: a second try would be a second question.
+            state.round = state.done = None
+            if isinstance(error, InputError | PeerError | AbortError):
+                raise AbortError(str(error)) from None
+            raise
         current.machine.fire(HolderEvent.DECRYPT)
         state.provisional = False
         state.out += current.frames
@@ -322,32 +329,39 @@ class CkksHolder(Secret):
             for name, header in current.headers.items()
             if state.params.padded
         ]
-        current.result_hash = current.bulk.open(key.secret, pads, len(current.headers))
+        current.salt = hkdf(key.seed, "ckks-result-salt", current.mark, length=HASH_BYTES)
+        current.result_hash = result_commitment(
+            current.salt, current.bulk.open(key.secret, pads, len(current.headers))
+        )
+        sealed_salt = b""
         frames, digests = [], []
         if state.params.reveal == "server":
-            for frame, content in self._results(current, request, key, session):
+            shared = key.channel.agree(request.server_key)
+            sealing = result_key(shared, session, key.hash, current.mark)
+            sealed_salt = _seal(key, sealing, current, current.salt, b"salt")
+            for frame, content in self._results(current, key, sealing, session):
                 frames.append(frame)
                 digests.append(content)
+        current.signature = state.identity.sign(holder_statement(current.account, current.result_hash))
         body = Decrypted(
-            current.round_id, current.account, state.identity.sign(current.account), current.result_hash,
-            upload_tag(digests),
-        )  # fmt: skip
+            current.round_id, current.account, current.result_hash, current.signature, sealed_salt, upload_tag(digests)
+        )
         return [seal_envelope(Kind.DECRYPTED, session, HOLDER, body, state.identity.sign), *frames]
 
     def _results(
-        self, current: HolderRound, request: DecryptRequest, key: OwnKey, session: bytes
+        self, current: HolderRound, key: OwnKey, sealing: bytes, session: bytes
     ) -> Iterator[tuple[bytes, bytes]]:
         """Yield the frames of the opened sum, sealed to the server, and the digest of each one's payload."""
-        shared = key.channel.agree(request.server_key)
-        sealing = result_key(shared, session, key.hash, current.mark)
         for (segment, index), plain in current.bulk.opened():
-            place = b"%d/%d" % (segment, index)
-            # Derived, so that a restarted holder's answer is the same byte for byte.
-            nonce = hkdf(key.seed, "ckks-result-nonce", current.mark, place, length=aead.NONCE_BYTES)
-
-            def derived(_: int, nonce: bytes = nonce) -> bytes:
-                return nonce
-
-            sealed = memoryview(aead.seal(sealing, plain, place, derived))
+            sealed = memoryview(_seal(key, sealing, current, plain, b"%d/%d" % (segment, index)))
             at = (current.round_id, segment, index)
             yield make_chunk(session, HOLDER, at, key.hash, sealed, self._state.identity.sign)
+
+
+def _seal(key: OwnKey, sealing: bytes, current: HolderRound, plain: bytes, place: bytes) -> bytes:
+    """Return a part of the answer sealed to the server.
+
+    The nonce is derived, so that a restarted holder's answer is the same byte for byte; what is sealed follows from the mark.
+    """
+    nonce = hkdf(key.seed, "ckks-result-nonce", current.mark, place, length=aead.NONCE_BYTES)
+    return aead.seal(sealing, plain, place, lambda _: nonce)

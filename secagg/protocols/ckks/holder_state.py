@@ -96,6 +96,8 @@ class HolderRound(Secret):
     account: bytes = b""
     mark: bytes = b""
     result_hash: bytes = b""
+    salt: bytes = b""
+    signature: bytes = b""
     frames: list[bytes] = field(default_factory=list)
 
 
