@@ -13,6 +13,7 @@ from reference.ckks_settings import CkksSettings
 from reference.settings import Roster as RefRoster
 from reference.settings import Settings
 from secagg import FixedPoint, Identity, Integer, Layout, Params, Roster, lattice
+from secagg.errors import ParameterError
 from secagg.hazmat.ring import Ring, modulus
 from secagg.hazmat.rlwe import PublicKey, SecretKey, encrypt
 from secagg.wire import ChunkPlan
@@ -46,31 +47,6 @@ def test_moduli():
     # A square, and the least numbers that pass for prime to the bases up to 7, 17 and 31.
     for composite in ((2**31 - 1) ** 2, 3215031751, 341550071728321, 3825123056546413051):
         assert not ckks_ring.is_prime(composite)
-
-
-@pytest.mark.parametrize("N, B", RINGS)
-def test_samples_and_products(rng, N, B):
-    q = ckks_ring.modulus(B)
-    ring, key = Ring(N, q), rng.randbytes(16)
-    for stream, j in ((0, 0), (2, 3), (2**40, 2**20)):
-        made = ckks_ring.uniform(key, stream, j * N, N, q)
-        assert made == ring.uniform(key, stream, j, 1)[0].tolist()
-        for sample in ("ternary", "binomial"):
-            small = getattr(ckks_ring, sample)(key, stream, j * N, N)
-            assert [value % q for value in small] == getattr(ring, sample)(key, stream, j, 1)[0].tolist()
-    a, b = (np.array([[rng.randrange(q) for _ in range(N)]], np.uint64) for _ in range(2))
-    expected = ckks_ring.product(a[0].tolist(), b[0].tolist(), q)
-    out = np.zeros_like(a)
-    ring.forward(a)
-    ring.forward(b)
-    ring.multiply_add(out, a, b)
-    ring.inverse(out)
-    assert out[0].tolist() == expected
-
-
-def test_products_by_hand():
-    assert ckks_ring.product([0, 1, 0, 0], [5, 6, 7, 8], 97) == [97 - 8, 5, 6, 7]
-    assert ckks_ring.product([-1, 0, 2, 0], [1, 1, 0, 1], 97) == [96, 96 - 2, 2, 1]
 
 
 @pytest.mark.parametrize("bits", [20, 26, 53, 60])
@@ -136,8 +112,9 @@ def test_ring_cuts_and_frames(rng):
                     for index, pieces in enumerate(settings.pieces(number))
                 ]
                 assert found == [(cut.number(index), cut.payload_bytes(index)) for index, _, _ in cut]
-        C = sum(each.count * each.limbs for each in settings.cuts)
-        radius = ckks_settings.noise_radius(settings.N, settings.p, C)
+        sizes = [each.count * each.limbs for each in settings.cuts]
+        K = sum(cut.polynomials for cut in plan.segments)
+        radius = ckks_settings.noise_radius(settings.N, settings.p, sum(sizes), K)
         assert math.isclose(radius, plan.radius, rel_tol=1e-12)
         assert radius <= settings.worst  # what the spec promises of every session
         assert max(settings.tops) * settings.delta + settings.delta // 2 < settings.q
@@ -153,12 +130,19 @@ def test_canonical_params_and_roster_hash():
     tree = ["dict", [["w", ["leaf", "float32", [3, 5]]], ["counts", ["leaf", "int64", [70]]]]]
     canonical = [
         30, 85, ["layout", tree], ["fixed-point", 2.0, 12, "stochastic", "clip"], [["counts", ["integer", -3, 400]]],
-        [], "ckks", "malicious", 1, 27, 2, 3, 30, 27, 0, 300, 4, 4 << 20, "holder", [4096, 60],
+        [], "ckks", "malicious", 1, 27, 2, 3, 30, 27, 0, 300, 4, 4 << 20, "holder",
+        # The largest sums are 30 times 300, 300 4095 and 300 403.
+        [4096, 60, ckks_ring.modulus(60) // 36855001, [[1, 14], [1, 26], [1, 22]]],
     ]  # fmt: skip
     assert msgpack.pack(canonical) == params.to_bytes()
     assert hashes.digest("params", params.to_bytes()) == params.hash == CkksSettings(params.to_bytes()).hash
     with pytest.raises(ValueError):
         Settings(params.to_bytes())
+    for wrong in ([4096, 60, canonical[-1][2], [[1, 14], [1, 26], [1, 23]]], [4096, 60, 2**20, canonical[-1][3]]):
+        with pytest.raises(ValueError):
+            CkksSettings(msgpack.pack([*canonical[:-1], wrong]))
+        with pytest.raises(ParameterError):
+            Params.from_bytes(msgpack.pack([*canonical[:-1], wrong]))
     keys = {name: Identity.generate().verify_key for name in ("b", "é", "a")}
     server, holder = (Identity.generate().verify_key for _ in range(2))
     fields = [part for name in ("a", "b", "é") for part in (name.encode(), keys[name])]
@@ -169,9 +153,9 @@ def test_canonical_params_and_roster_hash():
         RefRoster(server, keys, server)
 
 
-@pytest.mark.parametrize("N, n, C", [(1024, 2, 1), (2048, 1000, 2049), (8192, 10**5, 10**8)])
-def test_noise(N, n, C):
-    assert math.isclose(ckks_settings.noise_radius(N, n, C), lattice.noise_radius(N, n, C), rel_tol=1e-12)
+@pytest.mark.parametrize("N, n, C, K", [(1024, 2, 1, 1), (2048, 1000, 2049, 3), (8192, 10**5, 10**8, 12210)])
+def test_noise(N, n, C, K):
+    assert math.isclose(ckks_settings.noise_radius(N, n, C, K), lattice.noise_radius(N, n, C, K), rel_tol=1e-12)
 
 
 # -- keys and ciphertexts -----------------------------------------------------------------------------------------------

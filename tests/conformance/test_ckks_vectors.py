@@ -9,9 +9,10 @@ import pytest
 
 from reference.entropy import Entropy
 from secagg import Client, Identity, KeyHolder, Params, Receipt, Roster, Server, errors
+from secagg.hazmat.kdf import hkdf
 from secagg.hazmat.ring import Ring, modulus
 from secagg.protocols.ckks import CkksClient, CkksHolder, CkksServer
-from secagg.protocols.ckks.messages import pad_key
+from secagg.protocols.ckks.messages import pad_key, result_commitment
 from secagg.receipt import result_digest
 from secagg.wire import HOLDER
 from vectors.generate_ckks_session import PATH, build
@@ -82,13 +83,12 @@ class Replay:
         assert self.roster.hash().hex() == output["hash"]
 
     def op_samples(self, given, output):
-        key, degree = bytes.fromhex(given["key"]), 1024
+        key = bytes.fromhex(given["key"])
         for name, expected in output.items():
-            kind, _, bits = name.partition(" ")
-            q = modulus(int(bits or 26))
-            first, within = divmod(given["start"], degree)
-            made = getattr(Ring(degree, q), kind)(key, given["stream"], first, 1)[0].tolist()
-            assert made[within : within + len(expected)] == [value % q for value in expected]
+            kind, bits = name.split()
+            ring = Ring(given["degree"], modulus(int(bits)))
+            made = getattr(ring, kind)(key, given["stream"], given["polynomial"], 1)[0].tolist()
+            assert made[: len(expected)] == expected
 
     def op_params(self, given, output):
         params = self.params = Params.from_bytes(bytes.fromhex(given["canonical"]))
@@ -160,26 +160,26 @@ class Replay:
     def op_key(self, given, output):
         key = self.holder._core._state.key
         secret = self.params.cipher_plan.ring.ternary(key.secret._derive("rlwe/s"), 0, 0, 1)[0].tolist()
-        q = self.params.cipher_plan.ring.modulus
-        assert key.first_round == given["first_round"] and output == {
+        assert key.first_round == given["first_round"]
+        assert output == {
             "seed": key.seed.hex(), "channel_private": key.channel.private_bytes().hex(),
             "channel_key": key.channel.public_bytes.hex(), "key_hash": key.hash.hex(),
-            "secret": [value - q if value > 1 else value for value in secret],
+            "secret": secret,
         }  # fmt: skip
 
     def op_encode(self, given, output):
-        key = self.clients[given["client"]]._core.begin_upload(b"").rounding_key
+        key = hkdf(self.clients[given["client"]]._core._state.round.seed, "rounding", length=16)
         encoded = self.params.segment_plan.encode(*self.update(given), key)
         self.vectors = encoded.vectors
         assert (key.hex(), lists(encoded.vectors)) == (output["rounding_key"], output["vectors"])
 
     def op_encrypt(self, given, output):
         core = self.clients[given["client"]]._core
-        upload, current = core.begin_upload(b""), core._state.round
-        _, channel = core._pad(core._state.key, core._state.session, current.round_id, current.seed)
+        current = core._state.round
+        pad, channel = core._pad(core._state.key, core._state.session, current.round_id, current.seed)
         cuts = self.params.cipher_plan.segments
         assert output == {
-            "seed": current.seed.hex(), "pad": upload.pad and upload.pad.hex(), "channel_key": channel.hex(),
+            "seed": current.seed.hex(), "pad": pad and pad.hex(), "channel_key": channel.hex(),
             "coefficients": lists(cut.split(vector) for cut, vector in zip(cuts, self.vectors, strict=True)),
         }  # fmt: skip
 
@@ -197,14 +197,15 @@ class Replay:
             for name, header in current.headers.items():
                 shared = key.channel.agree(header.channel_key)
                 pads.append(pad_key(shared, self.holder.session, key.hash, given["round_id"], name).hex())
-        assert output == {"sums": lists(sums), "pads": pads}
+        assert output == {"sums": lists(sums), "salt": current.salt.hex(), "pads": pads}
 
     def op_result(self, given, output):
         result = self.server.result(given["round_id"])
         receipt = result.receipt
         if self.params.reveal == "server":
             assert lists(result._decoded._sums) == output["sums"]
-            assert result_digest(result._decoded._sums).hex() == output["result_hash"]
+            made = result_commitment(result.salt, result_digest(result._decoded._sums))
+            assert made.hex() == output["result_hash"]
         else:
             assert output["sums"] is None and sha256(result.ciphertext) == output["ciphertext"]
         assert list(result.contributors) == output["survivors"]

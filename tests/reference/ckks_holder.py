@@ -4,7 +4,20 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 from reference import ckks_cipher, encoding, frames
-from reference.ckks_common import Key, box_name, check_chunk, check_ranks, chunk, mark, names, signer, sizes, tag
+from reference.ckks_common import (
+    Key,
+    box_name,
+    check_chunk,
+    check_ranks,
+    chunk,
+    commitment,
+    mark,
+    names,
+    signer,
+    sizes,
+    statement,
+    tag,
+)
 from reference.ckks_settings import result_places
 from reference.errors import AbortError, AuthenticationError, DecodeError, EquivocationError, PeerError, refuse
 from reference.frames import HOLDER, SERVER
@@ -74,7 +87,7 @@ class Holder:
         bound = (params_hash, roster_hash, rounds) == (self.settings.hash, self.roster.hash, self.settings.rounds)
         refuse(not bound, AuthenticationError, "other Params, roster or number of rounds")
         if own is None or own.key.first_round != first_round:
-            refuse(not floor < first_round < 2**63 - rounds, PeerError, "a key for rounds that are over")
+            refuse(not floor < first_round <= 2**63 - rounds, PeerError, "a key for rounds that are over")
             refuse(own is not None and first_round < own.key.first_round, PeerError, "a key for earlier rounds")
             own = OwnKey(self.settings, self.roster, session, first_round, self.entropy(32), self.identity)
             self.session, self.own, self.round, self.done = session, own, None, done
@@ -87,7 +100,7 @@ class Holder:
         refuse(self.own is None, PeerError, "no key was asked for")
         refuse(not self.own.key.covers(round_id), PeerError, "a round that the key does not cover")
         if self.round is not None and self.round.round_id >= round_id:
-            refuse(self.round.round_id > round_id, PeerError, "a later round is being gathered")
+            refuse(self.round.round_id > round_id, PeerError, "a later round was requested")
             return self.round
         again = self.done is not None and self.done[0] == round_id
         refuse(round_id <= self.floor and not again, PeerError, "a round that is over")
@@ -113,7 +126,7 @@ class Holder:
         refuse(len(contexts) != 1, AuthenticationError, "survivors of different contexts")
         uploads = {name: header[6] for name, header in headers.items()}
         account = key.account(self.settings, self.roster, session, round_id, asked, uploads, contexts.pop())
-        made = mark(account, sum_tag, server_key)
+        made = mark(account, sum_tag, server_key, shown)
         other = self.done is not None and self.done[0] == round_id and self.done[1] != made
         refuse(other, EquivocationError, "another sum of this round was decrypted")
         current.request, current.headers, current.account, current.mark = body, headers, account, made
@@ -141,22 +154,17 @@ class Holder:
         wrong = self.settings.recompute == (sender == SERVER) or sender == HOLDER
         refuse(wrong, PeerError, "no chunk of this sender's")
         verify_key = signer(self.roster, sender)
-        waiting = self.round is not None and self.round.request is None and self.round.round_id != round_id
-        refuse(waiting, PeerError, "a chunk of another round than the one that is gathered")
-        current, place = self._gathered(round_id), (number, index)
-        if current.frames:
-            return
-        stranger = current.request is not None and sender not in self._senders(current)
-        refuse(stranger, PeerError, "a chunk of a client that is not in the sum")
+        current, place = self.round, (number, index)
+        asked = current is not None and current.round_id == round_id
+        refuse(not asked, PeerError, "a chunk of a round that was not requested")
+        refuse(sender not in self._senders(current), PeerError, "a chunk of a client that is not in the sum")
         content = check_chunk(fields, sizes(self.settings), self.own.key.hash, verify_key)
         chunks = current.payloads.setdefault(sender, {})
         if place in chunks:
             refuse(chunks[place][0] != content, EquivocationError, "a second, different chunk")
             return
         chunks[place] = content, payload
-        self.round = current
-        if current.request is not None:
-            self._try_decrypt()
+        self._try_decrypt()
 
     def _senders(self, current):
         return list(current.headers) if self.settings.recompute else [SERVER]
@@ -170,7 +178,7 @@ class Holder:
         try:
             current.sums = self._open(current)
         except AbortError:
-            self.round = None
+            self.round = self.done = None  # and the round is over
             raise
         current.frames, self.learnt = self._answer(current), False
         self.results[current.round_id] = current.sums
@@ -199,19 +207,25 @@ class Holder:
         return sums
 
     def _answer(self, current):
-        made, contents, key = [], {}, self.own.key
-        shared = frames.agree(self.own.private, current.request[6])
-        sealing = key.sealing_key(shared, self.session, current.mark)
-        boxes = result_places(self.settings) if self.settings.reveal == "server" else {}
-        for place, (start, stop, w) in boxes.items():
-            plain = encoding.pack(current.sums[place[0]][start:stop], w)
-            nonce = hkdf(self.own.seed, "ckks-result-nonce", current.mark, box_name(place), length=12)
-            box = frames.seal(sealing, plain, box_name(place), lambda length, nonce=nonce: nonce)
-            at = current.round_id, *place
-            made.append(chunk(self.identity, self.session, HOLDER, key.hash, at, box))
-            contents[place] = sha256(box).digest()
-        body = [
-            current.round_id, current.account, frames.sign(self.identity, current.account),
-            encoding.result_hash(self.settings, current.sums), tag(contents),
-        ]  # fmt: skip
+        settings, key = self.settings, self.own.key
+        made, contents, boxed, salt = [], {}, b"", self.salt(current)
+        if settings.reveal == "server":
+            shared = frames.agree(self.own.private, current.request[6])
+            sealing = key.sealing_key(shared, self.session, current.mark)
+            boxed = self._seal(current, sealing, salt, b"salt")
+            for place, (start, stop, w) in result_places(settings).items():
+                plain = encoding.pack(current.sums[place[0]][start:stop], w)
+                box = self._seal(current, sealing, plain, box_name(place))
+                made.append(chunk(self.identity, self.session, HOLDER, key.hash, (current.round_id, *place), box))
+                contents[place] = sha256(box).digest()
+        result_hash = commitment(settings, salt, current.sums)
+        signature = frames.sign(self.identity, statement(current.account, result_hash))
+        body = [current.round_id, current.account, result_hash, signature, boxed, tag(contents)]
         return [frames.envelope(frames.DECRYPTED, self.session, HOLDER, body, self.identity), *made]
+
+    def salt(self, current):
+        return hkdf(self.own.seed, "ckks-result-salt", current.mark, length=32)
+
+    def _seal(self, current, sealing, plain, name):
+        nonce = hkdf(self.own.seed, "ckks-result-nonce", current.mark, name, length=12)
+        return frames.seal(sealing, plain, name, lambda length: nonce)

@@ -5,7 +5,19 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 from reference import ckks_cipher, encoding, frames
-from reference.ckks_common import Key, box_name, check_chunk, chunk, encoded, mark, signer, sizes, tag
+from reference.ckks_common import (
+    Key,
+    box_name,
+    check_chunk,
+    chunk,
+    commitment,
+    encoded,
+    mark,
+    signer,
+    sizes,
+    statement,
+    tag,
+)
 from reference.ckks_settings import result_places
 from reference.errors import (
     AbortError,
@@ -37,6 +49,7 @@ class Round:
     mark: bytes = b""
     private: bytes = b""
     answer: tuple = ()
+    salt: bytes = b""
     opened: dict = field(default_factory=dict)  # place -> (SHA-256, plaintext)
 
 
@@ -212,6 +225,7 @@ class Server:
         refuse(not counts or counts[0] < self.settings.m, ThresholdError, "survivors")
         refuse(len(counts) > 1 and counts[0] == counts[1], AbortError, "two largest groups of one size")
         context, current.survivors = max(groups.items(), key=lambda item: len(item[1]))
+        self.shown -= set(current.participants) - set(current.headers)
         uploads = {name: current.headers[name][1][6] for name in current.survivors}
         current.account = self.key.account(
             self.settings, self.roster, self.session, current.round_id, current.participants, uploads, context
@@ -230,8 +244,8 @@ class Server:
                 contents[place] = sha256(payload).digest()
             sum_tag = tag(contents)
         ids, server_key = list(self.roster.clients), frames.public(current.private)
-        current.mark = mark(current.account, sum_tag, server_key)
         headers = [current.headers[name][0] for name in current.survivors]
+        current.mark = mark(current.account, sum_tag, server_key, headers)
         ranks = [ids.index(name) for name in current.participants]
         body = [current.round_id, self.settings.hash, self.key.hash, ranks, headers, sum_tag, server_key]
         self.out += [(HOLDER, frame) for frame in (self._sign(frames.DECRYPT_REQUEST, body), *forwarded)]
@@ -241,15 +255,18 @@ class Server:
 
     def _take_answer(self, name, frame, body):
         self._need("decrypt")
-        round_id, account, signature, _, _ = body
+        round_id, account, result_hash, signature, box, _ = body
         asked = (round_id, account) == (self.round.round_id, self.round.account)
         refuse(not asked, AuthenticationError, "answer to another account")
         if self.round.answer:
             self._twice(name, self.round.answer[0] == frame)
             return
         refuse(len(signature) != 64, DecodeError, "a signature has 64 bytes")
-        frames.verify(self.roster.holder, account, signature)
-        self.round.answer = frame, body
+        frames.verify(self.roster.holder, statement(account, result_hash), signature)
+        salt = frames.unseal(self.sealing_key(), box, b"salt") if self.settings.reveal == "server" else box
+        expected = 32 if self.settings.reveal == "server" else 0
+        refuse(len(salt) != expected, DecodeError, "a salt of another length")
+        self.round.answer, self.round.salt = (frame, body), salt
 
     def _boxes(self):
         """Return the (start, stop, w) of each chunk of an opened sum by place."""
@@ -279,7 +296,7 @@ class Server:
     def _close_decrypt(self):
         current, boxes = self.round, self._boxes()
         refuse(not current.answer or len(current.opened) != len(boxes), ThresholdError, "answers of the key holder")
-        _, _, signature, result_hash, told = current.answer[1]
+        _, _, result_hash, signature, _, told = current.answer[1]
         contents = {place: content for place, (content, _) in current.opened.items()}
         refuse(tag(contents) != told, AbortError, "the chunks are not those of the answer")
         sums = None
@@ -287,16 +304,15 @@ class Server:
             sums = [[] for _ in self.settings.segments]
             for place in sorted(boxes):
                 sums[place[0]] += current.opened[place][1]
-            refuse(encoding.result_hash(self.settings, sums) != result_hash, AbortError, "another result")
+            found = commitment(self.settings, current.salt, sums)
+            refuse(found != result_hash, AbortError, "another result")
             check_sums(self.settings, sums, len(current.survivors))
         self.results[current.round_id] = self._result(sums, signature, result_hash)
         self.phase, self.round = "idle", None
 
     def _result(self, sums, signature, result_hash):
         current = self.round
-        statement = digest(
-            "receipt", u64(current.round_id), current.account, result_hash, *encoded([HOLDER]), signature
-        )
+        told = digest("receipt", u64(current.round_id), current.account, result_hash, *encoded([HOLDER]), signature)
         receipt = {
             "format": "secagg receipt v1", "session": self.session.hex(), "round_id": current.round_id,
             "params_hash": self.settings.hash.hex(), "setup_hash": self.key.hash.hex(),
@@ -304,7 +320,7 @@ class Server:
             "context_hash": current.headers[current.survivors[0]][1][4].hex(), "result_hash": result_hash.hex(),
             "participants": current.participants,
             "uploads": {name: current.headers[name][1][6].hex() for name in current.survivors},
-            "signatures": {HOLDER: signature.hex()}, "server_signature": frames.sign(self.identity, statement).hex(),
+            "signatures": {HOLDER: signature.hex()}, "server_signature": frames.sign(self.identity, told).hex(),
         }  # fmt: skip
         whole = b"".join(ckks_cipher.to_bytes(self.settings, current.total[place]) for place in self.settings.places())
-        return Result(sums, whole, current.survivors, statement, result_hash, receipt)
+        return Result(sums, whole, current.survivors, told, result_hash, receipt)

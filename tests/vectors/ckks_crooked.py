@@ -5,7 +5,7 @@ from hashlib import sha256
 from reference import ckks_cipher, frames
 from reference.ckks_common import chunk, tag
 from reference.frames import HOLDER, SERVER
-from vectors.pairwise_refusals import ABORT, AUTH, PEER, TWICE, identity, remade
+from vectors.pairwise_refusals import ABORT, AUTH, PEER, identity, remade
 
 THRESHOLD = "ThresholdError"
 
@@ -51,7 +51,7 @@ def crooked_sum(session, round_id):
     for frame in made[:-1]:
         session.receive(HOLDER, frame)
     session.refuses(HOLDER, made[-1], ABORT, "a sum in which an upload is twice and another not at all")
-    session.refuses(HOLDER, request, TWICE, "another sum of a round that was decrypted")
+    session.refuses(HOLDER, request, PEER, "a round that could not be opened, and is over")
     session.close_phase(THRESHOLD, "no answer of the holder's")
 
 

@@ -56,7 +56,7 @@ def _key_requests(frame):
         (remade(frame, {2: OTHER}), AUTH, "other Params"),
         (remade(frame, {3: OTHER}), AUTH, "another roster"),
         (remade(frame, {1: 3}), AUTH, "another number of rounds"),
-        (remade(frame, {0: 2**63 - 2}), PEER, "rounds too large"),
+        (remade(frame, {0: 2**63 - 1}), PEER, "rounds too large"),
     ]
 
 
@@ -113,7 +113,7 @@ def _chunks_to_holder(session, frame):
         (rechunked(session, frame, key_hash=OTHER), AUTH, "a chunk signed under another key"),
         (rechunked(session, frame, at=(round_id, 9, 0)), DECODE, "a segment that is not there"),
         (rechunked(session, frame, at=(round_id, 0, index + 1)), DECODE, "a chunk that is not there"),
-        (rechunked(session, frame, at=(9, 0, 0)), PEER, "a round that the key does not cover"),
+        (rechunked(session, frame, at=(2, 0, 0)), PEER, "a chunk of a round that was not requested"),
         (rechunked(session, frame, payload=payload[:9]), DECODE, "a chunk of another length"),
         (rechunked(session, frame, sender=HOLDER), PEER, "a chunk of the holder's own"),
         (with_fields(frame, {0: OTHER_SESSION}), AUTH, "another session"),
@@ -134,7 +134,8 @@ def before_holder(session, frame):
         case ("malicious", "server", 1, "keys"), _:
             refused = _key_requests(frame)
         case ("malicious", _, 1, "decrypt"), frames.DECRYPT_REQUEST:
-            refused = _decrypt_requests(session, frame)
+            early = session.inbox[HOLDER][1]
+            refused = [*_decrypt_requests(session, frame), (early, PEER, "a chunk before the request")]
         case ("semi-honest", "server", 1, "decrypt"), frames.DECRYPT_REQUEST:
             ana, bo, cy = frames.body(frame)[4]
             keyed = remade(frame, {4: [ana, bo, remade(cy, {5: OTHER})]})
@@ -154,6 +155,9 @@ def after_holder(session, requests):
         case "malicious", "server", 1, "decrypt":
             other = remade(requests[0], {6: frames.public(OTHER)})
             session.refuses(HOLDER, other, TWICE, "a second, different request")
+            chunked = rechunked(session, requests[1], payload=flipped(frames.outer(requests[1])[1][6], 0))
+            session.refuses(HOLDER, chunked, TWICE, "a second, different chunk")
+            session.receive(HOLDER, requests[1])
             session.receive(HOLDER, requests[0])
             session.first_request = requests[0]
         case "malicious", "server", 2, "decrypt":
@@ -292,9 +296,13 @@ def _answers(frame):
         *malformed(frame),
         (remade(frame, {0: 2}), AUTH, "an answer of another round"),
         (remade(frame, {1: OTHER}), AUTH, "an answer to another account"),
-        (remade(frame, {2: lambda made: flipped(made, 0)}), AUTH, "an account signature that does not hold"),
-        (remade(frame, {2: lambda made: made[:-1]}), DECODE, "an account signature of another length"),
-        (remade(frame, {3: OTHER[:-1]}), DECODE, "a result hash of another length"),
+        (remade(frame, {2: OTHER}), AUTH, "another commitment than was signed"),
+        (remade(frame, {2: OTHER[:-1]}), DECODE, "a commitment of another length"),
+        (remade(frame, {3: lambda made: flipped(made, 0)}), AUTH, "a signature that does not hold"),
+        (remade(frame, {3: lambda made: made[:-1]}), DECODE, "a signature of another length"),
+        (remade(frame, {4: flipped}), AUTH, "a salt that does not open"),
+        (remade(frame, {4: b""}), AUTH, "no salt"),
+        (remade(frame, {5: OTHER[:-1]}), DECODE, "a tag of another length"),
     ]
 
 
@@ -340,7 +348,11 @@ def before_frame(session, name, frame):
         case ("malicious", "holder", 1, "decrypt", _), frames.DECRYPTED:
             at = session.round_id, 0, 0
             unasked = chunk(identity(HOLDER), session.server.session, HOLDER, session.server.key.hash, at, bytes(52))
-            refused = [(unasked, PEER, "a sum, where the holder alone learns it")]
+            salted = remade(frame, {4: bytes(60)})
+            refused = [
+                (unasked, PEER, "a sum, where the holder alone learns it"),
+                (salted, DECODE, "a salt, where the holder alone learns the sum"),
+            ]
     for bad, error, why in refused:
         session.server_refuses(name, bad, error, why)
 
@@ -362,7 +374,7 @@ def after_frames(session, arrived):
             session.server_receive("cy", first)
         case "malicious", "server", 1, "decrypt":
             answer = next(frame for _, frame in arrived)
-            session.server_refuses(HOLDER, remade(answer, {3: OTHER}), TWICE, "a second, different answer")
+            session.server_refuses(HOLDER, remade(answer, {5: OTHER}), TWICE, "a second, different answer")
             other = rechunked(session, last[HOLDER], payload=flipped(frames.outer(last[HOLDER])[1][6]))
             session.server_refuses(HOLDER, other, TWICE, "a second, different chunk of the sum")
             session.server_receive(HOLDER, answer)

@@ -7,7 +7,7 @@ import json
 from hashlib import sha256
 from pathlib import Path
 
-from reference import ckks_ring, errors, frames, msgpack
+from reference import ckks_ring, errors, frames, msgpack, ring
 from reference.ckks_client import Client
 from reference.ckks_holder import Holder
 from reference.ckks_server import Server
@@ -22,16 +22,17 @@ PATH = Path(__file__).with_name("ckks_session.json")
 IDS = ["ana", "bo", "cy", "éva"]
 KINDS = [("malicious", "server"), ("malicious", "holder"), ("semi-honest", "server"), ("semi-honest", "holder")]
 LARGE = 1024  # bytes: longer frames are given whole in the first round alone, and of the clients the first one's alone
-SAMPLED = 6  # places of each stream that `samples` shows
+SAMPLED = 6  # coefficients of each polynomial that `samples` shows
 
 
 def canonical(threat, reveal):
-    """Return Params of n = 4, m = 3, c = 1, R = 2, in the ring of degree 1024: no other is so small, and none so little safe."""
+    """Return Params of n = 4, m = 3, c = 1, R = 2, in the smallest ring there is: degree 1024, 26 bits."""
     return [
         4, 14, ["layout", ["dict", [["w", ["leaf", "float32", [2, 5]]], ["counts", ["leaf", "int64", [4]]]]]],
         ["fixed-point", 1.0, 16, "stochastic", "clip"],
         [["counts", ["integer", -3, 400]], ["metrics", ["fixed-point", 4.0, 20, "nearest", "clip"]]],
-        ["loss"], "ckks", threat, 1, 3, 2, 1, 4, 3, 0, 30, 2, 20_000, reveal, [1024, 26],
+        ["loss"], "ckks", threat, 1, 3, 2, 1, 4, 3, 0, 30, 2, 20_000, reveal,
+        [1024, 26, 8186, [[1, 7], [2, 11], [2, 7], [3, 9]]],
     ]  # fmt: skip
 
 
@@ -78,14 +79,14 @@ class Session:
 
     def _note_samples(self):
         key = sha256(b"samples").digest()[:16]
-        for stream, start in ((0, 0), (2, 3 * 1024 + 1)):
-            made = {
-                f"uniform {B}": ckks_ring.uniform(key, stream, start, SAMPLED, ckks_ring.modulus(B))
-                for B in (26, 50, 51)
-            }
-            made["ternary"] = ckks_ring.ternary(key, stream, start, SAMPLED)
-            made["binomial"] = ckks_ring.binomial(key, stream, start, SAMPLED)
-            self.note("samples", {"key": key, "stream": stream, "start": start}, made)
+        for stream, j in ((0, 0), (2, 3)):
+            made = {}
+            for B in (26, 50, 51):
+                made[f"uniform {B}"] = ring.uniform(key, stream, j, 1024, ckks_ring.modulus(B))[:SAMPLED]
+            q = ckks_ring.modulus(26)
+            made["ternary 26"] = ring.ternary(key, stream, j, 1024, q)[:SAMPLED]
+            made["binomial 26"] = ring.binomial(key, stream, j, 1024, q)[:SAMPLED]
+            self.note("samples", {"key": key, "stream": stream, "polynomial": j, "degree": 1024}, made)
 
     # -- frames ---------------------------------------------------------------------------------------------------
 
@@ -194,19 +195,20 @@ class Session:
         reals = [(int.from_bytes(source(2), "big") % 2301 - 1150) / 1024 for _ in range(10)]
         counts = [int.from_bytes(source(2), "big") % 404 - 3 for _ in range(4)]
         weight, loss = source(1)[0] % 30 + 1, source(1)[0] / 32
-        key = client.rounding_key(self.round_id)
-        vectors = self.vectors = self.settings.encode([*reals, *counts], weight, [loss], key)
         given = {"w": reals, "counts": counts, "loss": loss, "weight": weight}
-        self.note(
-            "encode", {"client": name, "round_id": self.round_id, **given}, {"rounding_key": key, "vectors": vectors}
-        )
         client.submit([*reals, *counts], weight, [loss], context)
-        pad, channel = client.pad()
-        made = {"seed": client.seed(), "pad": pad, "channel_key": channel}
-        made["coefficients"] = [each.split(vector) for each, vector in zip(self.settings.cuts, vectors, strict=True)]
-        self.note("encrypt", {"client": name, "round_id": self.round_id}, made)
         made = {"frames": self._sent(name, client)}
         self.note("submit", {"client": name, **given, "context": context}, made)
+        key = client.rounding_key(self.round_id)
+        self.vectors = self.settings.encode([*reals, *counts], weight, [loss], key)
+        encoded = {"rounding_key": key, "vectors": self.vectors}
+        self.note("encode", {"client": name, "round_id": self.round_id, **given}, encoded)
+        pad, channel = client.pad()
+        encrypted = {"seed": client.round.seed, "pad": pad, "channel_key": channel}
+        encrypted["coefficients"] = [
+            each.split(vector) for each, vector in zip(self.settings.cuts, self.vectors, strict=True)
+        ]
+        self.note("encrypt", {"client": name, "round_id": self.round_id}, encrypted)
         return [self.frames[entry["frame"]] for entry in made["frames"]]
 
     # -- values between the frames --------------------------------------------------------------------------------
@@ -225,9 +227,10 @@ class Session:
         self.note("account", {"round_id": self.round_id}, made)
 
     def note_opened(self):
-        made = {"sums": self.holder.result(self.round_id), "pads": []}
+        current = self.holder.round
+        made = {"sums": self.holder.result(self.round_id), "salt": self.holder.salt(current), "pads": []}
         if self.settings.padded:
-            for name, header in self.holder.round.headers.items():
+            for name, header in current.headers.items():
                 shared = frames.agree(self.holder.own.private, header[5])
                 made["pads"].append(self.holder.own.key.pad(shared, self.holder.session, self.round_id, name))
         self.note("opened", {"round_id": self.round_id}, made)
