@@ -164,7 +164,7 @@ class Replay:
         assert output == {
             "seed": key.seed.hex(), "channel_private": key.channel.private_bytes().hex(),
             "channel_key": key.channel.public_bytes.hex(), "key_hash": key.hash.hex(),
-            "secret": secret,
+            "secret": [-1 if c > 1 else c for c in secret],
         }  # fmt: skip
 
     def op_encode(self, given, output):

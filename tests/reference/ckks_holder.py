@@ -83,14 +83,14 @@ class Holder:
     def _key_requested(self, session, body):
         first_round, rounds, params_hash, roster_hash = body
         same = session == self.session
-        own, floor, done = (self.own, self.floor, self.done) if same else (None, -1, None)
+        own, floor = (self.own, self.floor) if same else (None, -1)
         bound = (params_hash, roster_hash, rounds) == (self.settings.hash, self.roster.hash, self.settings.rounds)
         refuse(not bound, AuthenticationError, "other Params, roster or number of rounds")
         if own is None or own.key.first_round != first_round:
             refuse(not floor < first_round <= 2**63 - rounds, PeerError, "a key for rounds that are over")
             refuse(own is not None and first_round < own.key.first_round, PeerError, "a key for earlier rounds")
             own = OwnKey(self.settings, self.roster, session, first_round, self.entropy(32), self.identity)
-            self.session, self.own, self.round, self.done = session, own, None, done
+            self.session, self.own, self.round = session, own, None
             self.floor = max(floor, first_round - 1)
         self.out.append(own.frame)
 

@@ -216,8 +216,8 @@ class Session:
     def _note_key(self):
         own = self.holder.own
         made = {
-            "seed": own.seed, "channel_private": own.private, "channel_key": own.key.channel, "secret": own.secret,
-            "key_hash": own.key.hash,
+            "seed": own.seed, "channel_private": own.private, "channel_key": own.key.channel,
+            "secret": [-1 if c > 1 else c for c in own.secret], "key_hash": own.key.hash,
         }  # fmt: skip
         self.note("key", {"first_round": own.key.first_round}, made)
 
