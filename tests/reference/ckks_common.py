@@ -77,8 +77,16 @@ class Key:
             refuse(channel != b"", DecodeError, "a channel key where nothing is padded")
 
 
-def mark(account, sum_tag, server_key):
-    return digest("ckks-decrypt", account, sum_tag, server_key)
+def mark(account, sum_tag, server_key, headers):
+    return digest("ckks-decrypt", account, sum_tag, server_key, *headers)
+
+
+def commitment(salt, result):
+    return digest("ckks-result", salt, result)
+
+
+def statement(account, result_hash):
+    return digest("ckks-statement", account, result_hash)
 
 
 def box_name(place):

@@ -4,7 +4,20 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 from reference import ckks_cipher, encoding, frames
-from reference.ckks_common import Key, box_name, check_chunk, check_ranks, chunk, mark, names, signer, sizes, tag
+from reference.ckks_common import (
+    Key,
+    box_name,
+    check_chunk,
+    check_ranks,
+    chunk,
+    commitment,
+    mark,
+    names,
+    signer,
+    sizes,
+    statement,
+    tag,
+)
 from reference.ckks_settings import result_places
 from reference.errors import AbortError, AuthenticationError, DecodeError, EquivocationError, PeerError, refuse
 from reference.frames import HOLDER, SERVER
@@ -44,6 +57,7 @@ class Holder:
         self.settings, self.roster, self.identity, self.entropy = settings, roster, identity, entropy
         self.session, self.learnt = session, session is None
         self.own, self.round, self.floor, self.done = None, None, -1, None
+        self.waiting = {}  # sender -> (round, its chunks), of requests that are still to come
         self.out, self.results = [], {}
 
     def outbox(self):
@@ -74,10 +88,11 @@ class Holder:
         bound = (params_hash, roster_hash, rounds) == (self.settings.hash, self.roster.hash, self.settings.rounds)
         refuse(not bound, AuthenticationError, "other Params, roster or number of rounds")
         if own is None or own.key.first_round != first_round:
-            refuse(not floor < first_round < 2**63 - rounds, PeerError, "a key for rounds that are over")
+            refuse(not floor < first_round <= 2**63 - rounds, PeerError, "a key for rounds that are over")
             refuse(own is not None and first_round < own.key.first_round, PeerError, "a key for earlier rounds")
             own = OwnKey(self.settings, self.roster, session, first_round, self.entropy(32), self.identity)
             self.session, self.own, self.round, self.done = session, own, None, done
+            self.waiting = {}
             self.floor = max(floor, first_round - 1)
         self.out.append(own.frame)
 
@@ -112,10 +127,14 @@ class Holder:
         refuse(len(contexts) != 1, AuthenticationError, "survivors of different contexts")
         uploads = {name: header[6] for name, header in headers.items()}
         account = key.account(self.settings, self.roster, session, round_id, asked, uploads, contexts.pop())
-        made = mark(account, sum_tag, server_key)
+        made = mark(account, sum_tag, server_key, shown)
         other = self.done is not None and self.done[0] == round_id and self.done[1] != made
         refuse(other, EquivocationError, "another sum of this round was decrypted")
         current.request, current.headers, current.account, current.mark = body, headers, account, made
+        waiting, self.waiting = self.waiting, {}
+        for name in self._senders(current):
+            if waiting.get(name, (None,))[0] == round_id:
+                current.payloads[name] = waiting[name][1]
         self.round = current
         self._try_decrypt()
 
@@ -135,21 +154,27 @@ class Holder:
         _, sender, round_id, number, index, _, payload = fields
         allowed = sender in self.roster.clients if self.settings.recompute else sender == SERVER
         refuse(not allowed, PeerError, "no chunk of this sender's")
-        waiting = self.round is not None and self.round.request is None and self.round.round_id != round_id
-        refuse(waiting, PeerError, "a chunk of another round than the one that is gathered")
-        current, place = self._gathered(round_id), (number, index)
-        if current.frames:
-            return
-        stranger = current.request is not None and sender not in self._senders(current)
+        refuse(self.own is None, PeerError, "no key was asked for")
+        refuse(not self.own.key.covers(round_id), PeerError, "a round that the key does not cover")
+        current, place = self.round, (number, index)
+        asked = current is not None and current.round_id == round_id
+        gathering = current is not None and not current.frames
+        refuse(gathering and not asked, PeerError, "a chunk of another round than the one that is gathered")
+        stranger = asked and sender not in self._senders(current)
         refuse(stranger, PeerError, "a chunk of a client that is not in the sum")
+        refuse(not asked and round_id <= self.floor, PeerError, "a chunk of a round that is over")
         content = check_chunk(fields, sizes(self.settings), self.own.key.hash, signer(self.roster, sender))
-        chunks = current.payloads.setdefault(sender, {})
+        if asked:
+            chunks = current.payloads.setdefault(sender, {})
+        else:
+            if self.waiting.get(sender, (None,))[0] != round_id:
+                self.waiting[sender] = round_id, {}
+            chunks = self.waiting[sender][1]
         if place in chunks:
             refuse(chunks[place][0] != content, EquivocationError, "a second, different chunk")
             return
         chunks[place] = content, payload
-        self.round = current
-        if current.request is not None:
+        if asked:
             self._try_decrypt()
 
     def _senders(self, current):
@@ -164,7 +189,7 @@ class Holder:
         try:
             current.sums = self._open(current)
         except AbortError:
-            self.round = None
+            self.round = self.done = None
             raise
         current.frames, self.learnt = self._answer(current), False
         self.results[current.round_id] = current.sums
@@ -196,16 +221,20 @@ class Holder:
         made, contents, key = [], {}, self.own.key
         shared = frames.agree(self.own.private, current.request[6])
         sealing = key.sealing_key(shared, self.session, current.mark)
+        salt = hkdf(self.own.seed, "ckks-result-salt", current.mark, length=32)
+        result_hash = commitment(salt, encoding.result_hash(self.settings, current.sums))
+        sealed_salt = self._seal(sealing, current, salt, b"salt") if self.settings.reveal == "server" else b""
         boxes = result_places(self.settings) if self.settings.reveal == "server" else {}
         for place, (start, stop, w) in boxes.items():
             plain = encoding.pack(current.sums[place[0]][start:stop], w)
-            nonce = hkdf(self.own.seed, "ckks-result-nonce", current.mark, box_name(place), length=12)
-            box = frames.seal(sealing, plain, box_name(place), lambda length, nonce=nonce: nonce)
+            box = self._seal(sealing, current, plain, box_name(place))
             at = current.round_id, *place
             made.append(chunk(self.identity, self.session, HOLDER, key.hash, at, box))
             contents[place] = sha256(box).digest()
-        body = [
-            current.round_id, current.account, frames.sign(self.identity, current.account),
-            encoding.result_hash(self.settings, current.sums), tag(contents),
-        ]  # fmt: skip
+        signature = frames.sign(self.identity, statement(current.account, result_hash))
+        body = [current.round_id, current.account, result_hash, signature, sealed_salt, tag(contents)]
         return [frames.envelope(frames.DECRYPTED, self.session, HOLDER, body, self.identity), *made]
+
+    def _seal(self, sealing, current, plain, name):
+        nonce = hkdf(self.own.seed, "ckks-result-nonce", current.mark, name, length=12)
+        return frames.seal(sealing, plain, name, lambda length: nonce)

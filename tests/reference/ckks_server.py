@@ -5,11 +5,24 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 from reference import ckks_cipher, encoding, frames
-from reference.ckks_common import Key, box_name, check_chunk, chunk, encoded, mark, signer, sizes, tag
+from reference.ckks_common import (
+    Key,
+    box_name,
+    check_chunk,
+    chunk,
+    commitment,
+    encoded,
+    mark,
+    signer,
+    sizes,
+    statement,
+    tag,
+)
 from reference.ckks_settings import result_places
 from reference.errors import (
     AbortError,
     AuthenticationError,
+    DecodeError,
     EquivocationError,
     PeerError,
     ThresholdError,
@@ -36,6 +49,7 @@ class Round:
     mark: bytes = b""
     private: bytes = b""
     answer: tuple = ()
+    salt: bytes = b""
     opened: dict = field(default_factory=dict)  # place -> (SHA-256, plaintext)
 
 
@@ -229,8 +243,9 @@ class Server:
                 contents[place] = sha256(payload).digest()
             sum_tag = tag(contents)
         ids, server_key = list(self.roster.clients), frames.public(current.private)
-        current.mark = mark(current.account, sum_tag, server_key)
         headers = [current.headers[name][0] for name in current.survivors]
+        current.mark = mark(current.account, sum_tag, server_key, headers)
+        self.shown -= {name for name in current.participants if name not in current.headers}
         ranks = [ids.index(name) for name in current.participants]
         body = [current.round_id, self.settings.hash, self.key.hash, ranks, headers, sum_tag, server_key]
         self.out += [(HOLDER, frame) for frame in (self._sign(frames.DECRYPT_REQUEST, body), *forwarded)]
@@ -240,13 +255,18 @@ class Server:
 
     def _take_answer(self, name, frame, body):
         self._need("decrypt")
-        round_id, account, signature, _, _ = body
+        round_id, account, result_hash, signature, sealed_salt, _ = body
         asked = (round_id, account) == (self.round.round_id, self.round.account)
         refuse(not asked, AuthenticationError, "answer to another account")
         if self.round.answer:
             self._twice(name, self.round.answer[0] == frame)
             return
-        frames.verify(self.roster.holder, account, signature)
+        frames.verify(self.roster.holder, statement(account, result_hash), signature)
+        if self.settings.reveal == "server":
+            self.round.salt = frames.unseal(self.sealing_key(), sealed_salt, b"salt")
+            refuse(len(self.round.salt) != 32, DecodeError, "a salt of another length")
+        else:
+            refuse(sealed_salt != b"", DecodeError, "a salt where the sum is not revealed")
         self.round.answer = frame, body
 
     def _boxes(self):
@@ -277,7 +297,7 @@ class Server:
     def _close_decrypt(self):
         current, boxes = self.round, self._boxes()
         refuse(not current.answer or len(current.opened) != len(boxes), ThresholdError, "answers of the key holder")
-        _, _, signature, result_hash, told = current.answer[1]
+        _, _, result_hash, signature, _, told = current.answer[1]
         contents = {place: content for place, (content, _) in current.opened.items()}
         refuse(tag(contents) != told, AbortError, "the chunks are not those of the answer")
         sums = None
@@ -285,14 +305,15 @@ class Server:
             sums = [[] for _ in self.settings.segments]
             for place in sorted(boxes):
                 sums[place[0]] += current.opened[place][1]
-            refuse(encoding.result_hash(self.settings, sums) != result_hash, AbortError, "another result")
+            found = commitment(current.salt, encoding.result_hash(self.settings, sums))
+            refuse(found != result_hash, AbortError, "another result")
             check_sums(self.settings, sums, len(current.survivors))
         self.results[current.round_id] = self._result(sums, signature, result_hash)
         self.phase, self.round = "idle", None
 
     def _result(self, sums, signature, result_hash):
         current = self.round
-        statement = digest(
+        told = digest(
             "receipt", u64(current.round_id), current.account, result_hash, *encoded([HOLDER]), signature
         )
         receipt = {
@@ -302,7 +323,7 @@ class Server:
             "context_hash": current.headers[current.survivors[0]][1][4].hex(), "result_hash": result_hash.hex(),
             "participants": current.participants,
             "uploads": {name: current.headers[name][1][6].hex() for name in current.survivors},
-            "signatures": {HOLDER: signature.hex()}, "server_signature": frames.sign(self.identity, statement).hex(),
+            "signatures": {HOLDER: signature.hex()}, "server_signature": frames.sign(self.identity, told).hex(),
         }  # fmt: skip
         whole = b"".join(ckks_cipher.to_bytes(self.settings, current.total[place]) for place in self.settings.places())
-        return Result(sums, whole, current.survivors, statement, result_hash, receipt)
+        return Result(sums, whole, current.survivors, told, result_hash, receipt)

@@ -10,8 +10,7 @@ CAPS = {1024: 26, 2048: 53, 4096: 60, 8192: 60}  # bits of q, by N
 CHOICE = [(N, B) for N in (2048, 4096, 8192) for B in range(20, CAPS[N] + 1)]
 
 
-def noise_radius(N, n, C):
-    K = -(-C // N)
+def noise_radius(N, n, C, K):
     x = math.log(2) * (42 + math.log2(K + 1))
     u = 2 * n / 3 * (N + 2 * math.sqrt(N * x) + 2 * x)
     s = 2 * N / 3 + math.sqrt(N * x / 2)
@@ -22,7 +21,7 @@ def noise_radius(N, n, C):
 def cut(most, p, capacity):
     """Return how many limbs of how many bits a value is cut into, or None."""
     if p * most <= capacity:
-        return 1, most.bit_length()
+        return 1, (p * most).bit_length()
     for limbs in range(2, 9):
         bits = -(-most.bit_length() // limbs)
         if p * (2**bits - 1) <= capacity:
@@ -32,16 +31,17 @@ def cut(most, p, capacity):
 
 def cuts_in(N, q, rooms, p):
     """Return each segment's cut, or None; `rooms` are (count, most). C is the least number that is its own need."""
-    C = sum(count for count, _ in rooms)
+    sizes = [count for count, _ in rooms]
     while True:
-        least = 2 * (16 * math.ceil(noise_radius(N, p, C)) // 15 + 2)
+        radius = noise_radius(N, p, sum(sizes), sum(-(-size // N) for size in sizes))
+        least = 2 * (16 * math.ceil(radius) // 15 + 2)
         cuts = [cut(most, p, q // least - 1) for _, most in rooms]
         if None in cuts:
             return None
-        needed = sum(count * limbs for (count, _), (limbs, _) in zip(rooms, cuts, strict=True))
-        if needed == C:
+        needed = [count * limbs for (count, _), (limbs, _) in zip(rooms, cuts, strict=True)]
+        if sum(needed) == sum(sizes):
             return cuts
-        C = needed
+        sizes = needed
 
 
 def upload_size(N, B, coefficients):
@@ -87,7 +87,7 @@ class CkksSettings(Settings):
 
     def __init__(self, canonical):
         super().__init__(canonical)
-        self.reveal, (self.N, self.B) = self.own
+        self.reveal, (self.N, self.B, delta, told) = self.own
         self.q = ckks_ring.modulus(self.B)
         self.padded = self.threat == "malicious"
         self.recompute = self.padded and self.reveal == "holder"
@@ -105,6 +105,8 @@ class CkksSettings(Settings):
             for total, each in zip(self.totals, self.cuts, strict=True)
         ]
         self.delta = self.q // (max(self.tops) + 1)
+        if (delta, [list(each) for each in told]) != (self.delta, [[each.limbs, each.bits] for each in self.cuts]):
+            raise ValueError("another delta or cut than the formulas give")
         self.worst = 15 * (self.delta // 2) // 16
         self.limit = max(self.frame_bytes, 1024 * self.n + 2 * self.N * self.B // 8) + 4096
 

@@ -21,7 +21,7 @@ BODIES = {
     KEYS_REQUEST: "iihhh", ADVERTISEMENT: "iihhhb", SHARES_REQUEST: "if", DEALING: "ihbbb", MASKED_REQUEST: "ihrd",
     HEADER: "ihhhhhhr", UNMASK_REQUEST: "ihrfd", UNMASK: "ihbbr",
     KEY_REQUEST: "iihh", KEY_ANNOUNCEMENT: "iihhhb", ENCRYPTED_REQUEST: "ihhrn", ENCRYPTED_HEADER: "ihhhhbh",
-    DECRYPT_REQUEST: "ihhrfbh", DECRYPTED: "ihbhb",
+    DECRYPT_REQUEST: "ihhrfbh", DECRYPTED: "ihhbbh",
 }  # fmt: skip
 ANSWER = "bbbb"
 GROUP_ORDER = 2**252 + 27742317777372353535851937790883648493
