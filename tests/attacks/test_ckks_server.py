@@ -107,7 +107,7 @@ def test_of_all_small_combinations_of_the_uploads_only_their_sum_opens():
 
 
 def test_without_pads_one_upload_opens_as_the_sum_of_all():
-    """The checker can lose: semi-honest, the same combinations open whatever the server wants, here c1 alone, c0 + c2, 2 c0 + c2."""
+    """The checker can lose: semi-honest, combinations open what the server wants: c1 alone, c0 + c2, 2 c0 + c2."""
     f, pair = Encrypted(3, threat="semi-honest"), KeyPair.generate()
     headers, payloads, snapshot = made(f)
     for weights, names in (((0, 1, 0), ["c1"]), ((1, 0, 1), ["c0", "c2"]), ((2, 0, 1), ["c0", "c0", "c2"])):
