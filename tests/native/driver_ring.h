@@ -1,0 +1,445 @@
+/* The ring and RLWE against the definitions: schoolbook products, values at points, keystream words taken one by one. */
+static const uint64_t ring_moduli[] = {1032193u,         133857281u,        4294475777u,       8589852673u,
+                                       8796092858369u,   140737488273409u,  281474976694273u,  1125899906826241u,
+                                       2251799813554177u, 1152921504606830593u, 2305843009213317121u};
+
+static uint64_t mod_mul(uint64_t a, uint64_t b, uint64_t q)
+{
+    return (uint64_t)((unsigned __int128)a * b % q);
+}
+
+static uint64_t mod_power(uint64_t base, uint64_t exponent, uint64_t q)
+{
+    uint64_t result = 1;
+    for (; exponent; exponent >>= 1, base = mod_mul(base, base, q))
+        if (exponent & 1)
+            result = mod_mul(result, base, q);
+    return result;
+}
+
+static uint64_t quotient_of(uint64_t w, uint64_t q)
+{
+    return (uint64_t)(((unsigned __int128)w << 64) / q);
+}
+
+static size_t reversed(size_t i, size_t n)
+{
+    size_t out = 0;
+    for (size_t bit = 1; bit < n; bit *= 2, i /= 2)
+        out = 2 * out + i % 2;
+    return out;
+}
+
+/* The table of ffi.cdef.h; table[15] is ours: psi. */
+static uint64_t *ring_table(size_t n, uint64_t q)
+{
+    uint64_t *const table = allocate(8 * sa_ring_table_words(n)), *const arrays = table + 16, psi = 0;
+    unsigned bits = 0, log = 0;
+    for (uint64_t g = 2; psi == 0; g++) {
+        const uint64_t x = mod_power(g, (q - 1) / (2 * n), q);
+        psi = mod_power(x, n, q) == q - 1 ? x : 0;
+    }
+    for (; q >> bits; bits++)
+        ;
+    for (; (size_t)1 << log < n; log++)
+        ;
+    memset(table, 0, 128);
+    table[0] = q;
+    table[1] = n;
+    table[2] = bits;
+    table[3] = (uint64_t)(((unsigned __int128)1 << 2 * bits) / q);
+    table[4] = mod_power(n, q - 2, q);
+    table[5] = quotient_of(table[4], q);
+    table[6] = log;
+    table[15] = psi;
+    for (size_t i = 0; i < n; i++) {
+        const uint64_t w = mod_power(psi, reversed(i, n), q), v = mod_power(w, q - 2, q);
+        arrays[i] = w;
+        arrays[n + i] = quotient_of(w, q);
+        arrays[2 * n + i] = v;
+        arrays[3 * n + i] = quotient_of(v, q);
+    }
+    return table;
+}
+
+static void random_residues(uint64_t *out, size_t n, uint64_t q)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = i % 7 == 3 ? q - 1 : i % 7 == 5 ? 0 : next_random() % q;
+}
+
+/* out = a * b modulo X^n + 1. */
+static void schoolbook(const uint64_t *a, const uint64_t *b, uint64_t *out, size_t n, uint64_t q)
+{
+    memset(out, 0, 8 * n);
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; a[i] != 0 && j < n; j++) {
+            const uint64_t product = a[i] == 1 ? b[j] : a[i] == q - 1 ? (q - b[j]) % q : mod_mul(a[i], b[j], q);
+            const size_t k = (i + j) % n;
+            out[k] = (out[k] + (i + j < n ? product : (q - product) % q)) % q;
+        }
+}
+
+static void ref_uniform(const uint8_t *key, uint64_t stream_id, uint64_t index, size_t n, uint64_t q, uint64_t *out)
+{
+    const unsigned width = q >> 50 == 0 ? 52 : 64;
+    const uint64_t mask = UINT64_MAX >> (64 - width);
+    for (size_t i = 0; i < n; i++) {
+        uint8_t block[16];
+        uint64_t words[2];
+        ref_keystream(key, stream_id, index * n + i, block, 16);
+        memcpy(words, block, 16);
+        const unsigned __int128 low = (unsigned __int128)(words[0] & mask) * q, high = (unsigned __int128)(words[1] & mask) * q;
+        out[i] = (uint64_t)((high + (low >> width)) >> width);
+    }
+}
+
+static void ref_ternary(const uint8_t *key, uint64_t stream_id, uint64_t index, size_t n, uint64_t q, uint64_t *out)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = (3 * ref_word(key, stream_id, index * n + i, 4) / 4294967296u + q - 1) % q;
+}
+
+static void ref_binomial(const uint8_t *key, uint64_t stream_id, uint64_t index, size_t n, uint64_t q, uint64_t *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        const uint64_t word = ref_word(key, stream_id, index * n + i, 8);
+        uint64_t sum = q;
+        for (int bit = 0; bit < 21; bit++)
+            sum += (word >> bit & 1) - (word >> (21 + bit) & 1);
+        out[i] = sum % q;
+    }
+}
+
+static void expect_zero(const uint8_t *scratch, size_t nbytes)
+{
+    for (size_t i = 0; i < nbytes; i++)
+        CHECK(scratch[i] == 0, "scratch byte %zu left behind", i);
+}
+
+static void test_ring_transform(const uint64_t *table)
+{
+    const uint64_t q = table[0], psi = table[15];
+    const size_t n = (size_t)table[1];
+    uint64_t *const a = (uint64_t *)allocate(8 * (2 * n + 1)) + 1, *const before = allocate(16 * n);
+    random_residues(a, 2 * n, q);
+    for (size_t i = 0; i < n; i++)
+        a[i] = q - 1; /* the sums that grow most */
+    memcpy(before, a, 16 * n);
+    CHECK(sa_ring_forward(table, a, 2) == SA_OK, "forward");
+    for (size_t k = 0; k < 12; k++) {
+        const size_t place = k < 4 ? k : next_random() % n;
+        const uint64_t point = mod_power(psi, 2 * reversed(place, n) + 1, q);
+        uint64_t value = 0;
+        for (size_t i = n; i-- > 0;)
+            value = (mod_mul(value, point, q) + before[n + i]) % q;
+        CHECK(a[n + place] == value, "value %zu of %zu, q=%llu", place, n, (unsigned long long)q);
+    }
+    CHECK(sa_ring_inverse(table, a, 2) == SA_OK && memcmp(a, before, 16 * n) == 0, "inverse n=%zu", n);
+    CHECK(sa_ring_inverse(table, a, 2) == SA_OK && sa_ring_forward(table, a, 2) == SA_OK, "inverse first");
+    CHECK(memcmp(a, before, 16 * n) == 0, "inverse, then forward, n=%zu", n);
+    a[2 * n - 1] = q;
+    before[2 * n - 1] = q;
+    CHECK(sa_ring_forward(table, a, 2) == SA_ERR_RESIDUE && sa_ring_inverse(table, a, 2) == SA_ERR_RESIDUE, "q");
+    CHECK(memcmp(a, before, 16 * n) == 0, "changed by an error");
+    free(a - 1);
+    free(before);
+}
+
+static void test_ring_lanes(const uint64_t *table)
+{
+    const uint64_t q = table[0];
+    for (size_t l = 0; l < COUNT(lengths); l++) {
+        const size_t n = lengths[l];
+        uint64_t *const a = allocate(8 * n), *const b = allocate(8 * n), *const acc = allocate(8 * n), *const out = allocate(8 * n);
+        random_residues(a, n, q);
+        random_residues(b, n, q);
+        random_residues(acc, n, q);
+        memcpy(out, acc, 8 * n);
+        CHECK(sa_ring_multiply_add(table, out, a, b, n) == SA_OK, "multiply_add");
+        for (size_t i = 0; i < n; i++)
+            CHECK(out[i] == (acc[i] + mod_mul(a[i], b[i], q)) % q, "multiply_add n=%zu i=%zu", n, i);
+        memcpy(out, acc, 8 * n);
+        CHECK(sa_ring_add(table, out, a, n, 0) == SA_OK, "add");
+        for (size_t i = 0; i < n; i++)
+            CHECK(out[i] == (acc[i] + a[i]) % q, "add n=%zu i=%zu", n, i);
+        CHECK(sa_ring_add(table, out, a, n, 1) == SA_OK && memcmp(out, acc, 8 * n) == 0, "subtract n=%zu", n);
+        if (n != 0) {
+            a[n - 1] = q + (next_random() >> 1);
+            CHECK(sa_ring_add(table, out, a, n, 0) == SA_ERR_RESIDUE, "add of more than q");
+            CHECK(sa_ring_multiply_add(table, out, b, a, n) == SA_ERR_RESIDUE, "product with more than q");
+            CHECK(memcmp(out, acc, 8 * n) == 0, "changed by an error");
+        }
+        free(a);
+        free(b);
+        free(acc);
+        free(out);
+    }
+}
+
+static void test_ring_samples(const uint64_t *table)
+{
+    const uint64_t q = table[0], stream_id = next_random(), first = next_random() >> 12;
+    const size_t n = (size_t)table[1], scratch_bytes = sa_ring_scratch_bytes(n);
+    uint64_t *const out = (uint64_t *)allocate(8 * (2 * n + 1)) + 1, *const expected = allocate(16 * n);
+    uint8_t *const scratch = (uint8_t *)allocate(scratch_bytes + 1) + 1, key[16];
+    random_bytes(key, 16);
+    for (int distribution = SA_UNIFORM; distribution <= SA_BINOMIAL; distribution++) {
+        for (size_t k = 0; k < 2; k++)
+            (distribution == SA_UNIFORM ? ref_uniform : distribution == SA_TERNARY ? ref_ternary : ref_binomial)(
+                key, stream_id, first + k, n, q, expected + k * n);
+        CHECK(sa_ring_sample(table, distribution, out, 2, key, stream_id, first, scratch, scratch_bytes) == SA_OK, "sample");
+        CHECK(memcmp(out, expected, 16 * n) == 0, "distribution %d, q=%llu", distribution, (unsigned long long)q);
+        expect_zero(scratch, scratch_bytes);
+    }
+    CHECK(sa_ring_sample(table, 3, out, 2, key, 0, 0, scratch, scratch_bytes) == SA_ERR_ARGUMENT, "distribution");
+    CHECK(sa_ring_sample(table, 0, out, 2, key, 0, 0, scratch, scratch_bytes - 1) == SA_ERR_ARGUMENT, "scratch");
+    CHECK(sa_ring_sample(table, 0, expected, 2, key, 5, 9, scratch, scratch_bytes) == SA_OK, "sample");
+    for (size_t count = 1; count < 2 * n; count += 509) {
+        memset(out, 0, 8 * count);
+        CHECK(sa_ring_add_uniform(table, out, count, key, 5, 9, 0, scratch, scratch_bytes) == SA_OK, "add_uniform");
+        CHECK(memcmp(out, expected, 8 * count) == 0, "add_uniform of %zu", count);
+        expect_zero(scratch, scratch_bytes);
+        CHECK(sa_ring_add_uniform(table, out, count, key, 5, 9, 1, scratch, scratch_bytes) == SA_OK, "take away");
+        for (size_t i = 0; i < count; i++)
+            CHECK(out[i] == 0, "not taken away at %zu", i);
+        out[count - 1] = q;
+        CHECK(sa_ring_add_uniform(table, out, count, key, 5, 9, 0, scratch, scratch_bytes) == SA_ERR_RESIDUE, "q");
+        CHECK(sa_ring_add_uniform(table, out, count, key, 5, 9, 0, scratch, 9) == SA_ERR_ARGUMENT, "scratch");
+    }
+    free(out - 1);
+    free(expected);
+    free(scratch - 1);
+}
+
+static uint64_t packed_residue(const uint8_t *packed, size_t i, unsigned bits)
+{
+    uint64_t value = 0;
+    for (unsigned bit = 0; bit < bits; bit++)
+        value |= (uint64_t)ref_bit(packed, i * bits + bit) << bit;
+    return value;
+}
+
+struct rlwe {
+    const uint64_t *table;
+    uint64_t q, delta, *public_key, *secret, *values, *kept_c1, *kept_c0, *c1, *c0; /* public_key, secret: transformed */
+    size_t degree, n, scratch_bytes, payload_bytes, seeded_bytes;
+    unsigned bits;
+    uint8_t *scratch, *payload, *seeded, key[16], pad[16], seed[16];
+};
+
+/* The payloads by their definition, with products of the schoolbook. */
+static void check_payloads(const struct rlwe *t, uint64_t first)
+{
+    const size_t n = t->degree, poly_bytes = n * t->bits / 8;
+    uint64_t *const plain = allocate(24 * n), *const u = allocate(8 * n), *const c = allocate(8 * n);
+    uint64_t *const error = allocate(8 * n), *const extra = allocate(8 * n);
+    const uint8_t *at = t->payload;
+    memcpy(plain, t->public_key, 16 * n);
+    memcpy(plain + 2 * n, t->secret, 8 * n);
+    CHECK(sa_ring_inverse(t->table, plain, 3) == SA_OK, "inverse of the keys");
+    for (size_t p = 0; p * n < t->n; p++) {
+        const size_t count = t->n - p * n < n ? t->n - p * n : n;
+        ref_ternary(t->key, 0, first + p, n, t->q, u);
+        for (int half = 0; half < 2; half++) {
+            schoolbook(u, plain + half * n, c, n, t->q);
+            ref_binomial(t->key, half == 0 ? 2 : 1, first + p, n, t->q, error);
+            ref_uniform(t->pad, 0, first + p, n, t->q, extra);
+            for (size_t i = 0; i < (half == 0 ? n : count); i++) {
+                uint64_t expected = (c[i] + error[i]) % t->q;
+                if (half == 1)
+                    expected = (expected + extra[i] + mod_mul(t->delta, t->values[p * n + i], t->q)) % t->q;
+                CHECK(packed_residue(at, i, t->bits) == expected, "c%d, coefficient %zu of %zu", 1 - half, i, p);
+            }
+            at += half == 0 ? poly_bytes : (count * t->bits + 7) / 8;
+        }
+        ref_uniform(t->seed, 1, first + p, n, t->q, extra);
+        schoolbook(plain + 2 * n, extra, c, n, t->q);
+        ref_binomial(t->key, 1, first + p, n, t->q, error);
+        for (size_t i = 0; i < count; i++) {
+            const uint64_t expected = (t->q - c[i] + error[i] + mod_mul(t->delta, t->values[p * n + i], t->q)) % t->q;
+            CHECK(packed_residue(t->seeded + p * poly_bytes, i, t->bits) == expected, "seeded, coefficient %zu", i);
+        }
+    }
+    CHECK(at == t->payload + t->payload_bytes, "length of a payload");
+    free(plain);
+    free(u);
+    free(c);
+    free(error);
+    free(extra);
+}
+
+static int rlwe_add(struct rlwe *t)
+{
+    return sa_rlwe_add(t->table, t->c1, t->c0, t->n, t->payload, t->payload_bytes, t->scratch, t->scratch_bytes);
+}
+
+static void expect_kept(const struct rlwe *t)
+{
+    const size_t polys = (t->n + t->degree - 1) / t->degree;
+    CHECK(memcmp(t->c1, t->kept_c1, 8 * polys * t->degree) == 0, "c1 changed by an error");
+    CHECK(memcmp(t->c0, t->kept_c0, 8 * t->n) == 0, "c0 changed by an error");
+}
+
+/* Sums take what is good, and stay as they were after what is bad. */
+static void check_sums(struct rlwe *t)
+{
+    const size_t polys = (t->n + t->degree - 1) / t->degree, c0_bytes = (t->n % t->degree * t->bits + 7) / 8;
+    uint8_t *const stored = allocate(t->payload_bytes), *const saved = allocate(t->payload_bytes);
+    memset(t->c1, 0, 8 * polys * t->degree);
+    memset(t->c0, 0, 8 * t->n);
+    CHECK(rlwe_add(t) == SA_OK, "first addition");
+    CHECK(sa_rlwe_store(t->table, t->c1, t->c0, t->n, stored, t->payload_bytes, t->scratch, t->scratch_bytes) == SA_OK, "store");
+    CHECK(memcmp(stored, t->payload, t->payload_bytes) == 0, "a sum of one is the one");
+    memcpy(t->kept_c1, t->c1, 8 * polys * t->degree);
+    memcpy(t->kept_c0, t->c0, 8 * t->n);
+    memcpy(saved, t->payload, t->payload_bytes);
+    for (int bad = 0; bad < 4; bad++) {
+        const size_t last = t->payload_bytes - c0_bytes;
+        int expected = SA_ERR_RESIDUE;
+        if (bad == 0)
+            memset(t->payload, 0xff, 16); /* in the first c1 */
+        else if (bad == 1)
+            memset(t->payload + last, 0xff, 8); /* in the last c0 */
+        else if (bad == 2) {
+            memset(t->payload + last - t->degree * t->bits / 8, 0, t->degree * t->bits / 8); /* the last c1 */
+            expected = SA_ERR_TRANSPARENT;
+        } else {
+            t->payload[t->payload_bytes - 1] |= 0x80;
+            expected = SA_ERR_PADDING;
+        }
+        if (bad != 3 || t->n % t->degree * t->bits % 8 != 0)
+            CHECK(rlwe_add(t) == expected, "bad payload %d", bad);
+        expect_kept(t);
+        memcpy(t->payload, saved, t->payload_bytes);
+    }
+    t->payload_bytes--;
+    CHECK(rlwe_add(t) == SA_ERR_ARGUMENT, "short payload");
+    t->payload_bytes++;
+    memset(t->seeded, 0xff, 8);
+    CHECK(sa_rlwe_add_seeded(t->table, t->c1, t->c0, t->n, t->seeded, t->seeded_bytes, t->seed, 3, t->scratch,
+                             t->scratch_bytes) == SA_ERR_RESIDUE, "bad seeded payload");
+    CHECK(sa_rlwe_add_seeded(t->table, t->c1, t->c0, t->n, t->seeded, t->seeded_bytes - 1, t->seed, 3, t->scratch,
+                             t->scratch_bytes) == SA_ERR_ARGUMENT, "short seeded payload");
+    expect_kept(t);
+    CHECK(rlwe_add(t) == SA_OK, "second addition");
+    for (size_t i = 0; i < t->n; i++)
+        CHECK(t->c0[i] == 2 * (unsigned __int128)t->kept_c0[i] % t->q, "sum at %zu", i);
+    free(stored);
+    free(saved);
+}
+
+static void check_decryption(struct rlwe *t)
+{
+    const size_t degree = t->degree, polys = (t->n + degree - 1) / degree;
+    uint64_t *const s = allocate(8 * degree), *const c = allocate(8 * degree), *const values = allocate(8 * t->n), worst = 0, found;
+    memcpy(s, t->secret, 8 * degree);
+    CHECK(sa_ring_inverse(t->table, s, 1) == SA_OK, "inverse of the secret");
+    CHECK(sa_rlwe_decrypt(t->table, t->secret, t->c1, t->c0, t->n, t->delta, values, &found, t->scratch, t->scratch_bytes) ==
+              SA_OK, "decrypt");
+    expect_zero(t->scratch, t->scratch_bytes);
+    for (size_t p = 0; p < polys; p++) {
+        schoolbook(s, t->c1 + p * degree, c, degree, t->q);
+        for (size_t i = p * degree; i < t->n && i < (p + 1) * degree; i++) {
+            const uint64_t half = t->delta / 2, v = ((c[i % degree] + t->c0[i]) % t->q + half) % t->q, rest = v % t->delta;
+            const uint64_t error = rest < half ? half - rest : rest - half;
+            worst = error > worst ? error : worst;
+            CHECK(values[i] == v / t->delta, "value %zu", i);
+        }
+    }
+    CHECK(found == worst, "worst distance");
+    t->c0[0] = t->q;
+    CHECK(sa_rlwe_decrypt(t->table, t->secret, t->c1, t->c0, t->n, t->delta, values, &found, t->scratch, t->scratch_bytes) ==
+              SA_ERR_RESIDUE, "decrypt q");
+    CHECK(sa_rlwe_decrypt(t->table, t->secret, t->c1, t->c0, t->n, 0, values, &found, t->scratch, t->scratch_bytes) ==
+              SA_ERR_ARGUMENT, "delta 0");
+    free(s);
+    free(c);
+    free(values);
+}
+
+static int rlwe_encrypt(const struct rlwe *t, uint64_t delta, size_t payload_bytes)
+{
+    return sa_rlwe_encrypt(t->table, t->public_key, t->values, t->n, delta, t->key, t->pad, 3, t->payload, payload_bytes,
+                           t->scratch, t->scratch_bytes);
+}
+
+static int rlwe_encrypt_seeded(const struct rlwe *t, uint64_t delta, size_t payload_bytes)
+{
+    return sa_rlwe_encrypt_seeded(t->table, t->secret, t->values, t->n, delta, t->key, t->seed, 3, t->seeded, payload_bytes,
+                                  t->scratch, t->scratch_bytes);
+}
+
+static void test_rlwe(const uint64_t *table, size_t n, uint64_t delta)
+{
+    struct rlwe t = {.table = table, .q = table[0], .delta = delta, .degree = (size_t)table[1], .n = n, .bits = (unsigned)table[2]};
+    const size_t polys = (n + t.degree - 1) / t.degree, poly_bytes = t.degree * t.bits / 8;
+    t.seeded_bytes = n / t.degree * poly_bytes + (n % t.degree * t.bits + 7) / 8;
+    t.payload_bytes = polys * poly_bytes + t.seeded_bytes;
+    t.scratch_bytes = sa_ring_scratch_bytes(t.degree);
+    t.public_key = allocate(16 * t.degree);
+    t.secret = allocate(8 * t.degree);
+    t.values = allocate(8 * n);
+    t.c1 = allocate(8 * polys * t.degree);
+    t.kept_c1 = allocate(8 * polys * t.degree);
+    t.c0 = allocate(8 * n);
+    t.kept_c0 = allocate(8 * n);
+    t.scratch = allocate(t.scratch_bytes);
+    t.payload = allocate(t.payload_bytes);
+    t.seeded = allocate(t.seeded_bytes);
+    random_bytes(t.key, 16);
+    random_bytes(t.pad, 16);
+    random_bytes(t.seed, 16);
+    random_residues(t.public_key, 2 * t.degree, t.q);
+    ref_ternary(t.pad, 1, 0, t.degree, t.q, t.secret);
+    CHECK(sa_ring_forward(table, t.secret, 1) == SA_OK, "forward");
+    for (size_t i = 0; i < n; i++)
+        t.values[i] = i % 5 == 0 ? (t.q - 1) / delta : next_random() % ((t.q - 1) / delta + 1);
+    CHECK(rlwe_encrypt(&t, delta, t.payload_bytes) == SA_OK, "encrypt");
+    expect_zero(t.scratch, t.scratch_bytes);
+    CHECK(rlwe_encrypt_seeded(&t, delta, t.seeded_bytes) == SA_OK, "encrypt_seeded");
+    expect_zero(t.scratch, t.scratch_bytes);
+    check_payloads(&t, 3);
+    check_sums(&t);
+    check_decryption(&t);
+    CHECK(rlwe_encrypt(&t, 0, t.payload_bytes) == SA_ERR_ARGUMENT, "delta 0");
+    CHECK(rlwe_encrypt(&t, t.q, t.payload_bytes) == SA_ERR_ARGUMENT, "delta q");
+    CHECK(rlwe_encrypt(&t, delta, t.payload_bytes - 1) == SA_ERR_ARGUMENT, "room");
+    CHECK(rlwe_encrypt_seeded(&t, delta, t.seeded_bytes - 1) == SA_ERR_ARGUMENT, "room");
+    for (int huge = 0; huge < 2; huge++) {
+        t.values[n - 1] = huge ? UINT64_MAX - next_random() % 9 : (t.q - 1) / delta + 1;
+        CHECK(rlwe_encrypt(&t, delta, t.payload_bytes) == SA_ERR_VALUE, "value");
+        expect_zero(t.payload, t.payload_bytes);
+        expect_zero(t.scratch, t.scratch_bytes);
+        CHECK(rlwe_encrypt_seeded(&t, delta, t.seeded_bytes) == SA_ERR_VALUE, "value");
+        expect_zero(t.seeded, t.seeded_bytes);
+        expect_zero(t.scratch, t.scratch_bytes);
+    }
+    free(t.public_key);
+    free(t.secret);
+    free(t.values);
+    free(t.c1);
+    free(t.kept_c1);
+    free(t.c0);
+    free(t.kept_c0);
+    free(t.scratch);
+    free(t.payload);
+    free(t.seeded);
+}
+
+static void test_ring(void)
+{
+    for (size_t m = 0; m < COUNT(ring_moduli); m++) {
+        const uint64_t q = ring_moduli[m];
+        uint64_t *const table = ring_table(1024, q);
+        test_ring_transform(table);
+        test_ring_lanes(table);
+        test_ring_samples(table);
+        if (m % 4 == 3)
+            test_rlwe(table, 1024 + 13, m == 3 ? 1 : m == 7 ? q / 1000 : 12345);
+        free(table);
+        uint64_t *const larger = ring_table((size_t)2048 << m % 3, q);
+        test_ring_transform(larger);
+        free(larger);
+    }
+}
