@@ -51,6 +51,12 @@ static uint64_t *ring_table(size_t n, uint64_t q)
     table[4] = mod_power(n, q - 2, q);
     table[5] = quotient_of(table[4], q);
     table[6] = log;
+    table[7] = mod_mul(table[4], ((uint64_t)1 << 52) % q, q);
+    table[8] = quotient_of(table[7], q);
+    table[9] = 1;
+    for (int i = 0; i < 6; i++) /* Newton: each step doubles the bits that are right */
+        table[9] *= 2 - q * table[9];
+    table[9] &= ((uint64_t)1 << 52) - 1;
     table[15] = psi;
     for (size_t i = 0; i < n; i++) {
         const uint64_t w = mod_power(psi, reversed(i, n), q), v = mod_power(w, q - 2, q);
