@@ -3,6 +3,7 @@
 #include "driver.h"
 
 #include "driver_ring.h"
+#include "driver_rlwe.h"
 #include "driver_shamir.h"
 #include "driver_uploads.h"
 
