@@ -43,6 +43,7 @@ typedef void sa_ring_scale_fn(uint64_t q, uint64_t *acc, const uint64_t *values,
 /* acc += other where other is below 2q but perhaps not canonical; *seen |= every word. Returns a word whose top bit is set when
  * some word was q or more. */
 typedef uint64_t sa_ring_checked_fn(uint64_t q, uint64_t *acc, const uint64_t *other, size_t n, uint64_t *seen);
+/* A word whose top bit is set when some value, of any size, is above `limit`, itself below 2^63. */
 typedef uint64_t sa_ring_above_fn(uint64_t limit, const uint64_t *values, size_t n);
 
 struct sa_ring_impl {

@@ -16,7 +16,8 @@
 
 #define SA_IFMA_INLINE SA_ISA_TARGET SA_INLINE
 #define SA_LOW_52 (((uint64_t)1 << 52) - 1)
-/* Below 2^47 a forward transform may let values grow by 2q a stage: 27q is below 2^52 after the 13 stages of N = 8192. */
+/* Below 2^47 transforms reduce hardly ever: forward, values grow by 2q a stage, to 27q after the 13 stages of N = 8192; back, they
+ * double a stage and are reduced at 32q. */
 #define SA_LAZY_BITS 47
 
 /* q, 2q, 2^52 - q and the mask of 52 bits, in every lane. */
@@ -115,7 +116,7 @@ SA_IFMA_INLINE void split(__m512i *x, __m512i *y, struct root r, const struct la
     *y = _mm512_sub_epi64(_mm512_add_epi64(a, k->q2), b);
 }
 
-/* Gentleman-Sande on values below `bound`, a multiple of q; the sum is not reduced here. */
+/* Gentleman-Sande: y below `bound`, a multiple of q. The sum is not reduced here, the product is below 2q. */
 SA_IFMA_INLINE void join(__m512i *x, __m512i *y, struct root r, __m512i bound, const struct lanes *k, int lazy)
 {
     const __m512i a = *x, b = *y, product = times(_mm512_sub_epi64(_mm512_add_epi64(a, bound), b), r.w, r.quotient, k);
@@ -194,6 +195,7 @@ SA_IFMA_INLINE void forward_with(const struct sa_ring *ring, uint64_t *a, int la
     }
 }
 
+/* CT: secret=a; public=ring */
 SA_ISA_TARGET static void forward(const struct sa_ring *ring, uint64_t *a)
 {
     if (ring->bits <= SA_LAZY_BITS)
@@ -277,6 +279,7 @@ SA_IFMA_INLINE void inverse_with(const struct sa_ring *ring, uint64_t *a, const 
     }
 }
 
+/* CT: secret=a; public=ring */
 SA_ISA_TARGET static void inverse(const struct sa_ring *ring, uint64_t *a)
 {
     if (ring->bits <= SA_LAZY_BITS)
@@ -285,6 +288,7 @@ SA_ISA_TARGET static void inverse(const struct sa_ring *ring, uint64_t *a)
         inverse_with(ring, a, a, NULL, 0);
 }
 
+/* CT: secret=out, a, b; public=ring */
 SA_ISA_TARGET static void multiply_inverse(const struct sa_ring *ring, uint64_t *out, const uint64_t *a, const uint64_t *b)
 {
     if (ring->bits <= SA_LAZY_BITS)
