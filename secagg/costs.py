@@ -220,7 +220,8 @@ def ckks_traffic(
         1 + number + 3 * _bin(HASH) + _bin(0 if recompute else HASH) + _ranks(participants) + _array(participants)
         + participants * _bin(header),
     )  # fmt: skip
-    answer = _envelope(holder, 1 + number + 3 * _bin(HASH) + _bin(SIGNATURE))
+    salt = _bin(HASH + BOX if results else 0)
+    answer = _envelope(holder, 1 + number + 3 * _bin(HASH) + _bin(SIGNATURE) + salt)
     return HolderTraffic(
         client_up=header + bulk(id_bytes, uploads),
         client_down=request,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sysconfig
+import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 import secagg
@@ -21,3 +24,14 @@ if os.environ.get("SECAGG_TEST_INSTALLED") == "1":
 settings.register_profile("local", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("local"), derandomize=True, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+MEMORY = Path("/dev/shm")
+
+
+@pytest.fixture
+def memory():
+    """A directory in memory where there is one: for ledgers of tests that are not about the disk."""
+    home = Path(tempfile.mkdtemp(dir=MEMORY if MEMORY.is_dir() else None))
+    yield home
+    shutil.rmtree(home)

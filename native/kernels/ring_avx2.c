@@ -63,7 +63,7 @@ SA_ISA_TARGET static inline void inverse_within(const struct sa_ring *ring, size
 
 const struct sa_ring_impl sa_ring_avx2_wide = {SA_CPU_AVX2 | SA_CPU_FMA, 61, &sa_ring_portable, SA_RING_WORDS, SA_LANES};
 const struct sa_ring_impl sa_ring_avx2 = {
-    SA_CPU_AVX2 | SA_CPU_FMA, 50, &sa_ring_avx2_wide, forward, inverse, multiply, multiply_add,
+    SA_CPU_AVX2 | SA_CPU_FMA, 50, &sa_ring_avx2_wide, forward, inverse, multiply_inverse, multiply_add,
     sa_ring_uniform_portable, sa_ring_round_portable, SA_LANES,
 };
 #endif

@@ -114,13 +114,18 @@ SA_ISA_TARGET static void forward(const struct sa_ring *ring, uint64_t *a)
     }
 }
 
-/* CT: secret=a; public=ring */
-SA_ISA_TARGET static void inverse(const struct sa_ring *ring, uint64_t *a)
+/* Of the transform in `a`, times `b` where there is one: T(1) is below 1. CT: secret=out, a, b; public=ring */
+SA_ISA_TARGET SA_INLINE void inverse_of(const struct sa_ring *ring, uint64_t *out, const uint64_t *from, const uint64_t *b)
 {
     const struct doubles k = doubles_of(ring->q);
     const dvec last = every((double)ring->last);
+    uint64_t *const a = out;
     for (size_t i = 0; i < ring->n; i += 2 * SA_WIDTH) {
-        dvec x = to_doubles(load(a + i, SA_WIDTH)), y = to_doubles(load(a + i + SA_WIDTH, SA_WIDTH));
+        dvec x = to_doubles(load(from + i, SA_WIDTH)), y = to_doubles(load(from + i + SA_WIDTH, SA_WIDTH));
+        if (b != NULL) {
+            x = times(x, to_doubles(load(b + i, SA_WIDTH)), &k);
+            y = times(y, to_doubles(load(b + i + SA_WIDTH, SA_WIDTH)), &k);
+        }
         inverse_within(ring, i, &x, &y, &k);
         store_doubles(a + i, x);
         store_doubles(a + i + SA_WIDTH, y);
@@ -131,17 +136,22 @@ SA_ISA_TARGET static void inverse(const struct sa_ring *ring, uint64_t *a)
         store(a + i, canonical(shrink(times(load_doubles(a + i), last, &k), &k), &k), SA_WIDTH);
 }
 
+/* CT: secret=a; public=ring */
+SA_ISA_TARGET static void inverse(const struct sa_ring *ring, uint64_t *a)
+{
+    inverse_of(ring, a, a, NULL);
+}
+
+/* CT: secret=out, a, b; public=ring */
+SA_ISA_TARGET static void multiply_inverse(const struct sa_ring *ring, uint64_t *out, const uint64_t *a, const uint64_t *b)
+{
+    inverse_of(ring, out, a, b);
+}
+
 /* Of canonical residues: T(1) is below 1. CT: secret=a, b; public=k */
 SA_ISA_TARGET SA_INLINE uvec product(uvec a, uvec b, const struct doubles *k)
 {
     return canonical(times(to_doubles(a), to_doubles(b), k), k);
-}
-
-/* CT: secret=out, a, b; public=ring, n */
-SA_ISA_TARGET static void multiply(const struct sa_ring *ring, uint64_t *out, const uint64_t *a, const uint64_t *b, size_t n)
-{
-    const struct doubles k = doubles_of(ring->q);
-    SA_EACH(n, store(out + i, product(load(a + i, take), load(b + i, take), &k), take);)
 }
 
 /* CT: secret=out, a, b; public=ring, n */

@@ -16,7 +16,8 @@
 
 #define SA_IFMA_INLINE SA_ISA_TARGET SA_INLINE
 #define SA_LOW_52 (((uint64_t)1 << 52) - 1)
-/* Below 2^47 a forward transform may let values grow by 2q a stage: 27q is below 2^52 after the 13 stages of N = 8192. */
+/* Below 2^47 transforms reduce hardly ever: forward, values grow by 2q a stage, to 27q after the 13 stages of N = 8192; back, they
+ * double a stage and are reduced at 32q. */
 #define SA_LAZY_BITS 47
 
 /* q, 2q, 2^52 - q and the mask of 52 bits, in every lane. */
@@ -115,7 +116,7 @@ SA_IFMA_INLINE void split(__m512i *x, __m512i *y, struct root r, const struct la
     *y = _mm512_sub_epi64(_mm512_add_epi64(a, k->q2), b);
 }
 
-/* Gentleman-Sande on values below `bound`, a multiple of q; the sum is not reduced here. */
+/* Gentleman-Sande: y below `bound`, a multiple of q. The sum is not reduced here, the product is below 2q. */
 SA_IFMA_INLINE void join(__m512i *x, __m512i *y, struct root r, __m512i bound, const struct lanes *k, int lazy)
 {
     const __m512i a = *x, b = *y, product = times(_mm512_sub_epi64(_mm512_add_epi64(a, bound), b), r.w, r.quotient, k);
@@ -194,6 +195,7 @@ SA_IFMA_INLINE void forward_with(const struct sa_ring *ring, uint64_t *a, int la
     }
 }
 
+/* CT: secret=a; public=ring */
 SA_ISA_TARGET static void forward(const struct sa_ring *ring, uint64_t *a)
 {
     if (ring->bits <= SA_LAZY_BITS)
@@ -202,26 +204,39 @@ SA_ISA_TARGET static void forward(const struct sa_ring *ring, uint64_t *a)
         forward_with(ring, a, 0);
 }
 
-/* CT: secret=a; public=ring, lazy */
-SA_IFMA_INLINE void inverse_with(const struct sa_ring *ring, uint64_t *a, int lazy)
+/* a b 2^-52 mod q, below 2q, of canonical residues: Montgomery's reduction, m being what makes the low halves equal. What the factor
+ * lacks, the last step of the inverse transform gives. CT: secret=a, b; public=k, inverse_of_q */
+SA_IFMA_INLINE __m512i montgomery(__m512i a, __m512i b, __m512i inverse_of_q, const struct lanes *k)
+{
+    const __m512i m = low52(low52(a, b), inverse_of_q);
+    return _mm512_sub_epi64(_mm512_madd52hi_epu64(k->q, a, b), high52(m, k->q));
+}
+
+/* Of the transform in `from`, times `factor` where there is one. CT: secret=a, from, factor; public=ring, lazy */
+SA_IFMA_INLINE void inverse_with(const struct sa_ring *ring, uint64_t *a, const uint64_t *from, const uint64_t *factor, int lazy)
 {
     const struct lanes k = lanes_of(ring->q);
     const uint64_t *const roots = ring->inverses, *const quotients = ring->inverse_quotients;
-    const __m512i unit = all(SA_LOW_52 / ring->q), q4 = all(4 * ring->q);
+    const __m512i unit = all(SA_LOW_52 / ring->q), q4 = all(4 * ring->q), inverse_of_q = all(ring->inverse_of_q);
     const __m512i q8 = all(8 * ring->q), q16 = all(16 * ring->q);
     /* t = 1, 2 and 4 within two registers. */
     for (size_t j = 0; j < ring->n; j += 16) {
-        const __m512i first = SA_LOAD(a + j), second = SA_LOAD(a + j + 8);
+        __m512i first = SA_LOAD(from + j), second = SA_LOAD(from + j + 8);
+        if (factor != NULL) {
+            first = montgomery(first, SA_LOAD(factor + j), inverse_of_q, &k);
+            second = montgomery(second, SA_LOAD(factor + j + 8), inverse_of_q, &k);
+        }
         const __m512i low = _mm512_permutex2var_epi64(first, _mm512_set_epi64(13, 12, 9, 8, 5, 4, 1, 0), second);
         const __m512i high = _mm512_permutex2var_epi64(first, _mm512_set_epi64(15, 14, 11, 10, 7, 6, 3, 2), second);
         __m512i x = _mm512_unpacklo_epi64(low, high), y = _mm512_unpackhi_epi64(low, high);
-        join(&x, &y, eight_roots(roots, quotients, (ring->n + j) / 2), k.q, &k, lazy);
+        join(&x, &y, eight_roots(roots, quotients, (ring->n + j) / 2), k.q2, &k, lazy);
+        x = lazy ? x : once(x, k.q2);
         __m512i x2 = _mm512_unpacklo_epi64(x, y), y2 = _mm512_unpackhi_epi64(x, y);
-        join(&x2, &y2, four_roots(roots, quotients, (ring->n + j) / 4), k.q2, &k, lazy);
-        x2 = lazy ? x2 : once(x2, k.q2);
+        join(&x2, &y2, four_roots(roots, quotients, (ring->n + j) / 4), lazy ? q4 : k.q2, &k, lazy);
+        x2 = lazy ? shrink(x2, unit, &k) : once(x2, k.q2);
         x = SA_EVEN_PAIRS(x2, y2);
         y = SA_ODD_PAIRS(x2, y2);
-        join(&x, &y, two_roots(roots, quotients, (ring->n + j) / 8), lazy ? q4 : k.q2, &k, lazy);
+        join(&x, &y, two_roots(roots, quotients, (ring->n + j) / 8), k.q2, &k, lazy);
         x = lazy ? x : once(x, k.q2);
         SA_STORE(a + j, SA_LOW_HALVES(x, y));
         SA_STORE(a + j + 8, SA_HIGH_HALVES(x, y));
@@ -252,7 +267,9 @@ SA_IFMA_INLINE void inverse_with(const struct sa_ring *ring, uint64_t *a, int la
                 SA_STORE(p + j + 3 * t, v3);
             }
         }
-    const struct root last = {all(ring->last), all(ring->last_quotient >> 12)}, r = one_root(roots, quotients, 1);
+    const struct root last = {all(factor != NULL ? ring->shifted : ring->last),
+                              all((factor != NULL ? ring->shifted_quotient : ring->last_quotient) >> 12)};
+    const struct root r = one_root(roots, quotients, 1);
     for (size_t j = 0; j < ring->n / 2; j += 8) {
         __m512i x = SA_LOAD(a + j), y = SA_LOAD(a + j + ring->n / 2);
         if (blocks == 1) /* an odd number of stages after the first three */
@@ -262,12 +279,22 @@ SA_IFMA_INLINE void inverse_with(const struct sa_ring *ring, uint64_t *a, int la
     }
 }
 
+/* CT: secret=a; public=ring */
 SA_ISA_TARGET static void inverse(const struct sa_ring *ring, uint64_t *a)
 {
     if (ring->bits <= SA_LAZY_BITS)
-        inverse_with(ring, a, 1);
+        inverse_with(ring, a, a, NULL, 1);
     else
-        inverse_with(ring, a, 0);
+        inverse_with(ring, a, a, NULL, 0);
+}
+
+/* CT: secret=out, a, b; public=ring */
+SA_ISA_TARGET static void multiply_inverse(const struct sa_ring *ring, uint64_t *out, const uint64_t *a, const uint64_t *b)
+{
+    if (ring->bits <= SA_LAZY_BITS)
+        inverse_with(ring, out, a, b, 1);
+    else
+        inverse_with(ring, out, a, b, 0);
 }
 
 /* Barrett's reduction as in ring_portable.c, with the constant moved up so that the quotient is a high half.
@@ -284,16 +311,6 @@ SA_IFMA_INLINE __m512i product(__m512i a, __m512i b, const struct lanes *k, __m5
     const __m512i constant = all((ring)->barrett << (51 - (ring)->bits));                 \
     const __m128i down = _mm_cvtsi32_si128((int)(ring)->bits - 1);                        \
     const __m128i up = _mm_cvtsi32_si128(53 - (int)(ring)->bits);
-
-/* CT: secret=out, a, b; public=ring, n */
-SA_ISA_TARGET static void multiply(const struct sa_ring *ring, uint64_t *out, const uint64_t *a, const uint64_t *b, size_t n)
-{
-    SA_PRODUCTS(ring)
-    SA_EACH(n, {
-        const __m512i v = product((__m512i)load(a + i, take), (__m512i)load(b + i, take), &k, constant, down, up);
-        store(out + i, (uvec)v, take);
-    })
-}
 
 /* CT: secret=out, a, b; public=ring, n */
 SA_ISA_TARGET static void multiply_add(const struct sa_ring *ring, uint64_t *out, const uint64_t *a, const uint64_t *b, size_t n)
@@ -349,7 +366,7 @@ SA_ISA_TARGET static void scale_add(uint64_t q, uint64_t *acc, const uint64_t *v
 }
 
 const struct sa_ring_impl sa_ring_ifma = {
-    SA_CPU_AVX512 | SA_CPU_IFMA, 50, &sa_ring_avx2, forward, inverse, multiply, multiply_add, uniform, round_off,
+    SA_CPU_AVX512 | SA_CPU_IFMA, 50, &sa_ring_avx2, forward, inverse, multiply_inverse, multiply_add, uniform, round_off,
     add, subtract, ternary, binomial_add, scale_add, checked_add, above,
 };
 #endif

@@ -69,11 +69,12 @@ SA_INLINE uint64_t product(const struct sa_ring *ring, uint64_t a, uint64_t b)
     return less_once(less_once((uint64_t)x - quotient * ring->q, 2 * ring->q), ring->q);
 }
 
-/* CT: secret=out, a, b; public=ring, n */
-void sa_ring_multiply_portable(const struct sa_ring *ring, uint64_t *out, const uint64_t *a, const uint64_t *b, size_t n)
+/* CT: secret=out, a, b; public=ring */
+void sa_ring_multiply_inverse_portable(const struct sa_ring *ring, uint64_t *out, const uint64_t *a, const uint64_t *b)
 {
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < ring->n; i++)
         out[i] = product(ring, a[i], b[i]);
+    sa_ring_inverse_portable(ring, out);
 }
 
 /* CT: secret=out, a, b; public=ring, n */

@@ -99,13 +99,11 @@ int sa_rlwe_encrypt(const uint64_t *table, const uint64_t *public_key, const uin
     SA_POLYNOMIALS({
         sa_ring_draw_ternary(&work, u, degree, 0, SA_STREAM_SECRET, first + p);
         fns->forward(ring, u);
-        fns->multiply(ring, c, u, public_key, degree);
-        fns->inverse(ring, c);
+        fns->multiply_inverse(ring, c, u, public_key);
         sa_ring_draw_binomial_add(&work, c, degree, 0, SA_STREAM_ERROR_2, first + p);
         pack(&work, c, degree, to);
         to += packed_bytes(degree, ring->bits);
-        fns->multiply(ring, c, u, public_key + degree, degree);
-        fns->inverse(ring, c);
+        fns->multiply_inverse(ring, c, u, public_key + degree);
         sa_ring_draw_binomial_add(&work, c, count, 0, SA_STREAM_ERROR, first + p);
         over |= fns->above(most, values + done, count);
         fns->scale_add(ring->q, c, values + done, count, delta);
@@ -139,8 +137,7 @@ int sa_rlwe_encrypt_seeded(const uint64_t *table, const uint64_t *secret, const 
     SA_POLYNOMIALS({
         sa_ring_draw_uniform(&work, a, degree, 1, SA_STREAM_SEEDED, first + p);
         fns->forward(ring, a);
-        fns->multiply(ring, a, a, secret, degree);
-        fns->inverse(ring, a);
+        fns->multiply_inverse(ring, a, a, secret);
         memset(c, 0, 8 * count);
         sa_ring_draw_binomial_add(&work, c, count, 0, SA_STREAM_ERROR, first + p);
         over |= fns->above(most, values + done, count);
@@ -263,8 +260,7 @@ int sa_rlwe_decrypt(const uint64_t *table, const uint64_t *secret, const uint64_
     SA_POLYNOMIALS({
         memcpy(c, c1 + p * degree, 8 * degree);
         fns->forward(ring, c);
-        fns->multiply(ring, c, c, secret, degree);
-        fns->inverse(ring, c);
+        fns->multiply_inverse(ring, c, c, secret);
         fns->add(ring->q, c, c0 + done, count);
         const uint64_t found = fns->round(ring->q, c, count, delta);
         most += (found - most) & sa_ct_less(most, found);

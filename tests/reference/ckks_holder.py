@@ -57,6 +57,7 @@ class Holder:
         self.settings, self.roster, self.identity, self.entropy = settings, roster, identity, entropy
         self.session, self.learnt = session, session is None
         self.own, self.round, self.floor, self.done = None, None, -1, None
+        self.waiting = {}  # sender -> (round, its chunks), until the request comes
         self.out, self.results = [], {}
 
     def outbox(self):
@@ -90,7 +91,7 @@ class Holder:
             refuse(not floor < first_round <= 2**63 - rounds, PeerError, "a key for rounds that are over")
             refuse(own is not None and first_round < own.key.first_round, PeerError, "a key for earlier rounds")
             own = OwnKey(self.settings, self.roster, session, first_round, self.entropy(32), self.identity)
-            self.session, self.own, self.round = session, own, None
+            self.session, self.own, self.round, self.waiting = session, own, None, {}
             self.floor = max(floor, first_round - 1)
         self.out.append(own.frame)
 
@@ -130,7 +131,11 @@ class Holder:
         other = self.done is not None and self.done[0] == round_id and self.done[1] != made
         refuse(other, EquivocationError, "another sum of this round was decrypted")
         current.request, current.headers, current.account, current.mark = body, headers, account, made
-        self.round = current
+        for sender in self._senders(current):
+            waited, chunks = self.waiting.get(sender, (None, {}))
+            if waited == round_id:
+                current.payloads[sender] = chunks
+        self.round, self.waiting = current, {}
         self._try_decrypt()
 
     def _headers(self, round_id, asked, shown):
@@ -154,17 +159,27 @@ class Holder:
         wrong = self.settings.recompute == (sender == SERVER) or sender == HOLDER
         refuse(wrong, PeerError, "no chunk of this sender's")
         verify_key = signer(self.roster, sender)
+        refuse(self.own is None, PeerError, "no key was asked for")
+        refuse(not self.own.key.covers(round_id), PeerError, "a round that the key does not cover")
         current, place = self.round, (number, index)
         asked = current is not None and current.round_id == round_id
-        refuse(not asked, PeerError, "a chunk of a round that was not requested")
-        refuse(sender not in self._senders(current), PeerError, "a chunk of a client that is not in the sum")
+        gathering = current is not None and not current.frames
+        refuse(gathering and not asked, PeerError, "a chunk of another round than the one that is gathered")
+        stranger = asked and sender not in self._senders(current)
+        refuse(stranger, PeerError, "a chunk of a client that is not in the sum")
+        refuse(not asked and round_id <= self.floor, PeerError, "a chunk of a round that is over")
         content = check_chunk(fields, sizes(self.settings), self.own.key.hash, verify_key)
-        chunks = current.payloads.setdefault(sender, {})
+        if asked:
+            chunks = current.payloads.setdefault(sender, {})
+        else:
+            waited, chunks = self.waiting.get(sender, (None, {}))
+            _, chunks = self.waiting[sender] = round_id, chunks if waited == round_id else {}
         if place in chunks:
             refuse(chunks[place][0] != content, EquivocationError, "a second, different chunk")
             return
         chunks[place] = content, payload
-        self._try_decrypt()
+        if asked:
+            self._try_decrypt()
 
     def _senders(self, current):
         return list(current.headers) if self.settings.recompute else [SERVER]

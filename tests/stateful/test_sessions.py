@@ -19,13 +19,6 @@ from support.watch import Instruments, Watch
 MEMORY = Path("/dev/shm")  # fsync is not what these tests are about
 
 
-@pytest.fixture
-def memory():
-    home = Path(tempfile.mkdtemp(dir=MEMORY if MEMORY.is_dir() else None))
-    yield home
-    shutil.rmtree(home)
-
-
 class Watched(Federation):
     """A federation that checks every frame that leaves a client, and keeps old snapshots."""
 

@@ -179,7 +179,7 @@ def test_another_key_or_pad_opens_to_noise(params):
         bulk = CipherAccumulator(params)
         put(bulk, "c0", encrypted(params, lanes_of(params), b"k" * 16))
         bulk.fold("c0", b"A")
-        with pytest.raises(AbortError, match="noise|out of range"):  # noise, or the integers that noise rounds to
+        with pytest.raises(AbortError, match=r"noise|out of range"):  # noise, or the integers that noise rounds to
             bulk.open(SecretKey(params.cipher_plan.ring, seed), pads, 1)
 
 

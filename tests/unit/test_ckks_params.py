@@ -122,8 +122,8 @@ def test_what_is_settled_cannot_be_said_otherwise_in_bytes():
     names = [field.name for field in dataclasses.fields(Params)]
     values = list(params.canonical())
     odd = {
-        "threshold": [0, 2, None], "neighbours": [1, 4], "min_cohort": [3, 5], "reveal": [None, "both"], "ring": [None, [2048], []],
-        "protocol": ["pairwise", None],
+        "threshold": [0, 2, None], "neighbours": [1, 4], "min_cohort": [3, 5], "reveal": [None, "both"],
+        "ring": [None, [2048], []],        "protocol": ["pairwise", None],
     }  # fmt: skip
     for name, others in odd.items():
         for other in others:

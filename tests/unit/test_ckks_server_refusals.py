@@ -33,7 +33,17 @@ def test_keys_that_were_not_asked_for():
     finish(f, inbox)
 
 
-@pytest.mark.parametrize("threat", ["malicious", "semi-honest"])
+CHANNELS = {
+    "malicious": [
+        ({"channel_key": bytes(32)}, "low order"),
+        ({"channel_key": "own"}, "reflected"),
+        ({"channel_key": b""}, "32 bytes"),
+    ],
+    "semi-honest": [({"channel_key": "own"}, "nothing is padded")],
+}
+
+
+@pytest.mark.parametrize("threat", list(CHANNELS))
 def test_what_the_server_refuses_of_an_upload(threat):
     f = five(threat=threat)
     inbox = at(f, "encrypted")
@@ -62,7 +72,7 @@ def test_what_the_server_refuses_of_an_upload(threat):
     broken = bytearray(mine[1])
     broken[-9] ^= 1
     refused(f, SERVER, bytes(broken), "signature does not hold")
-    channel = f.body(f.server._core._state.key.frame).channel_key
+    own = f.body(f.server._core._state.key.frame).channel_key
     for change, words in (
         ({"round_id": 2}, "another round"),
         ({"params_hash": bytes(32)}, "another Params"),
@@ -70,14 +80,10 @@ def test_what_the_server_refuses_of_an_upload(threat):
         ({"participants_hash": bytes(32)}, "another participants"),
         ({"context_hash": b"x"}, "32 bytes"),
         ({"tag": b"x"}, "32 bytes"),
-        *(
-            [({"channel_key": bytes(32)}, "low order"), ({"channel_key": channel}, "reflected")]
-            + [({"channel_key": b""}, "32 bytes")]
-            if threat == "malicious"
-            else [({"channel_key": channel}, "nothing is padded")]
-        ),
+        *CHANNELS[threat],
     ):
-        refused(f, SERVER, f.forge_client("c0", Kind.ENCRYPTED_HEADER, fields(header, **change)), words)
+        settled = {name: own if value == "own" else value for name, value in change.items()}
+        refused(f, SERVER, f.forge_client("c0", Kind.ENCRYPTED_HEADER, fields(header, **settled)), words)
     refused(f, SERVER, f.forge_client("c4", Kind.ENCRYPTED_HEADER, header), "no update was asked")
     with pytest.raises(AuthenticationError, match="carrier"):
         f.server.receive(mine[-1], sender="c1")
@@ -131,9 +137,13 @@ def test_what_the_server_refuses_of_an_answer():
     for change, words in (
         ({"round_id": 2}, "another account"),
         ({"account": bytes(32)}, "another account"),
-        ({"account_signature": b"x"}, "64 bytes"),
-        ({"account_signature": bytes(64)}, "signature"),
+        ({"signature": b"x"}, "64 bytes"),
+        ({"signature": bytes(64)}, "signature"),
         ({"result_hash": b"x"}, "hash 32"),
+        ({"result_hash": bytes(32)}, "signature"),
+        ({"tag": b"x"}, "hash 32"),
+        ({"sealed_salt": b""}, "sealed data"),
+        ({"sealed_salt": bytes(60)}, "does not open"),
     ):
         refused(f, SERVER, f.forge_holder(Kind.DECRYPTED, fields(body, **change)), words)
     payloads = uploads([(HOLDER, frame) for frame in sent])[1][HOLDER]

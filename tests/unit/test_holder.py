@@ -122,8 +122,8 @@ def test_a_snapshot_is_refused_while_frames_wait():
 
 
 @pytest.mark.parametrize("reveal, threat", MODES)
-def test_a_restored_holder_goes_on_with_its_key(reveal, threat, tmp_path):
-    f = Encrypted(5, reveal=reveal, threat=threat, rounds_per_setup=3, ledgers=tmp_path)
+def test_a_restored_holder_goes_on_with_its_key(reveal, threat, memory):
+    f = Encrypted(5, reveal=reveal, threat=threat, rounds_per_setup=3, ledgers=memory)
     f.restarts = True
     for round_id in (1, 2, 3, 4):
         f.round(round_id)
@@ -173,7 +173,7 @@ def test_snapshots_of_other_parties_and_versions_are_refused(monkeypatch):
     client = Client(f.params, me="c0", identity=f.keys["c0"], roster=roster)
     holder = KeyHolder(f.params, identity=f.keys["c0"], roster=roster)
     party = {"identity": f.keys["c0"], "roster": roster}
-    with pytest.raises(InputError, match="a client's|another version"):
+    with pytest.raises(InputError, match=r"a client.s|another version"):
         KeyHolder.restore(client.snapshot(), **party)
     with pytest.raises(InputError, match="another version"):
         Client.restore(holder.snapshot(), **party)
@@ -184,8 +184,8 @@ def test_snapshots_of_other_parties_and_versions_are_refused(monkeypatch):
             KeyHolder.restore(blob, **party)
 
 
-def test_the_ledger_belongs_to_the_snapshot(tmp_path):
-    f = Encrypted(3, ledgers=tmp_path, rounds_per_setup=2)
+def test_the_ledger_belongs_to_the_snapshot(memory):
+    f = Encrypted(3, ledgers=memory, rounds_per_setup=2)
     f.round(1)
     early, early_ledger = f.holder.snapshot(), f.ledger("holder").read_bytes()
     f.round(2)
@@ -194,7 +194,7 @@ def test_the_ledger_belongs_to_the_snapshot(tmp_path):
     with pytest.raises(InputError, match="kept a ledger"):
         f.restore_holder(late, ledger=None)
     with pytest.raises(InputError, match="not the one that belongs"):
-        f.restore_holder(late, ledger=tmp_path / "new")
+        f.restore_holder(late, ledger=memory / "new")
     f.restore_holder(early).close()  # older than its ledger: what the ledger knows stands
     f.ledger("holder").write_bytes(early_ledger)
     with pytest.raises(InputError, match="rolled back"):

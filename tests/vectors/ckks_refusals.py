@@ -134,8 +134,7 @@ def before_holder(session, frame):
         case ("malicious", "server", 1, "keys"), _:
             refused = _key_requests(frame)
         case ("malicious", _, 1, "decrypt"), frames.DECRYPT_REQUEST:
-            early = session.inbox[HOLDER][1]
-            refused = [*_decrypt_requests(session, frame), (early, PEER, "a chunk before the request")]
+            refused = _decrypt_requests(session, frame)
         case ("semi-honest", "server", 1, "decrypt"), frames.DECRYPT_REQUEST:
             ana, bo, cy = frames.body(frame)[4]
             keyed = remade(frame, {4: [ana, bo, remade(cy, {5: OTHER})]})

@@ -34,7 +34,7 @@ from secagg.protocols.accounts import (
 )
 from secagg.protocols.ckks import holder_state
 from secagg.protocols.ckks.checks import check_header
-from secagg.protocols.ckks.holder_state import HolderBulk, HolderParty, HolderRound, OwnKey
+from secagg.protocols.ckks.holder_state import HolderBulk, HolderParty, HolderRound, OwnKey, Waiting
 from secagg.protocols.ckks.intake import check_place
 from secagg.protocols.ckks.messages import (
     HASH_BYTES,
@@ -169,7 +169,7 @@ class CkksHolder(Secret):
                 raise PeerError("a key for earlier rounds than the present one's", peer="server", phase="keys")
             key = OwnKey(state, session, body.first_round, state.entropy(holder_state.SEED_BYTES))
             state.own_floor = max(state.floor(session), body.first_round - 1)
-            state.session, state.key, state.round = session, key, None
+            state.session, state.key, state.round, state.waiting = session, key, None, None
         state.out.append(key.frame)
 
     # -- decrypt --------------------------------------------------------------------------------------------------
@@ -194,6 +194,19 @@ class CkksHolder(Secret):
         if round_id <= state.floor(session) and not again:
             raise PeerError("round id does not increase", peer=peer, phase=DECRYPT)
         return HolderRound(round_id, self._new_bulk())
+
+    def _take_up(self, current: HolderRound) -> None:
+        """Let the chunks that waited for this round's request count, and forget the others."""
+        waiting, self._state.waiting = self._state.waiting, None
+        if waiting is None:
+            return
+        current.bulk = waiting.bulk
+        senders = self._senders(current)
+        for sender, round_id in waiting.rounds.items():
+            if round_id == current.round_id and sender in senders:
+                current.contents[sender] = waiting.contents[sender]
+            else:
+                current.bulk.discard(sender)
 
     def _decrypt_requested(self, body: DecryptRequest) -> None:
         state = self._state
@@ -224,6 +237,7 @@ class CkksHolder(Secret):
             raise EquivocationError("another sum of this round was decrypted before", peer="server", phase=DECRYPT)
         current.request, current.headers, current.participants = body, headers, participants
         current.context, current.account, current.mark = context, account, mark
+        self._take_up(current)
         state.round = current
         self._try_decrypt(current, key, session)
 
@@ -267,23 +281,35 @@ class CkksHolder(Secret):
         verify_key = signer(state.roster, sender)
         key, session = self._need_key(chunk.round_id, peer)
         current = state.round
-        if current is None or current.round_id != chunk.round_id:  # only the server's signed request moves the holder on
-            raise PeerError("chunk of a round that is not asked for", peer=peer, phase=DECRYPT)
-        if sender not in self._senders(current):
+        asked = current is not None and current.round_id == chunk.round_id
+        if current is not None and not asked and current.machine.state is HolderState.GATHERING:
+            raise PeerError("chunk of another round than the one that is gathered", peer=peer, phase=DECRYPT)
+        if current is not None and asked and sender not in self._senders(current):
             raise PeerError("chunk of a client that is not in the sum", peer=peer, phase=DECRYPT)
-        check_place(chunk, current.bulk.chunks(), peer)
+        if not asked and chunk.round_id <= state.floor(session):
+            raise PeerError("chunk of a round that is over", peer=peer, phase=DECRYPT)
+        if not asked and state.waiting is None:
+            state.waiting = Waiting(self._new_bulk())
+        held: Any = current if asked else state.waiting
+        check_place(chunk, held.bulk.chunks(), peer)
         content = verify_chunk(chunk, key.hash, verify_key)
-        place, contents = (chunk.segment, chunk.index), current.contents.get(sender, {})
+        fresh = not asked and held.rounds.get(sender, chunk.round_id) != chunk.round_id
+        place, contents = (chunk.segment, chunk.index), {} if fresh else held.contents.get(sender, {})
         if place in contents:
             if contents[place] != content:
                 raise EquivocationError("a second, different chunk", peer=peer, phase=DECRYPT)
             return
+        if fresh:
+            held.bulk.discard(sender)
         try:
-            current.bulk.add(sender, *place, chunk.payload)
+            held.bulk.add(sender, *place, chunk.payload)
         except InputError as error:
             raise PeerError(str(error), peer=peer, phase=DECRYPT) from None
-        current.contents.setdefault(sender, {})[place] = content
-        self._try_decrypt(current, key, session)
+        held.contents[sender] = contents | {place: content}
+        if not asked:
+            held.rounds[sender] = chunk.round_id
+        if asked:
+            self._try_decrypt(held, key, session)
 
     def _senders(self, current: HolderRound) -> tuple[str, ...]:
         return tuple(current.headers) if self._state.params.recompute else (SERVER,)
