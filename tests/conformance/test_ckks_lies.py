@@ -51,7 +51,9 @@ class Lied(Both, CkksLive):
         gone = step.silent.get("encrypted", ())
         self.server.open_round(step.round_id, step.participants)
         while self.server.phase != "idle":
-            for to, frame in self.server.outbox():
+            out = self.server.outbox()
+            self.rng.shuffle(out)  # the holder's chunks may come before its request
+            for to, frame in out:
                 if to not in gone:
                     self.hand(to, frame)
             for name, client in self.clients.items():

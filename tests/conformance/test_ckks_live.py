@@ -1,5 +1,6 @@
 """The reference takes the place of a client, the server, the key holder or all, in ckks sessions with the engine."""
 
+import numpy as np
 import pytest
 
 from reference import frames
@@ -102,6 +103,22 @@ def test_both_round_stochastically_from_the_same_keystream():
     changes = {"encoding": FixedPoint(clip=2, bits=12)}
     live = CkksLive(params("malicious", "server", **changes), FIVE, **SEATS["both in every seat"])
     live.run(Step(4, {"encrypted": ["c3"]}, survivors=but("c3")))
+
+
+@pytest.mark.parametrize("threat", ["semi-honest", "malicious"])
+def test_an_update_that_is_streamed_is_the_same_frames(threat):
+    live = CkksLive(params(threat, "server"), FIVE, **SEATS["both in every seat"])
+    live.server.open_round(1)
+    ((_, request),) = live.server.outbox()
+    live.carry_to_holder(Step(1), request)
+    live.server.close_phase()
+    seat = live.clients["c0"]
+    seat.receive(dict(live.server.outbox())["c0"])
+    (*values, last), weight, (loss,) = live.update("c0", 1)
+    update = {"w": np.array(values[:15], np.float32).reshape(3, 5), "counts": np.array(values[15:]), "b": last}
+    made = list(seat.engine.client.stream(update, weight=weight, metrics={"loss": loss}, context=b"the model"))
+    seat.reference.submit([*values, last], weight, [loss], b"the model")
+    assert made == seat.reference.outbox()
 
 
 def test_a_client_can_hold_the_key():

@@ -141,6 +141,9 @@ def before_holder(session, frame):
             refused = [(keyed, DECODE, "a header with a channel key where nothing is padded")]
         case ("malicious", _, 1, "decrypt"), frames.CHUNK if first and frames.outer(frame)[1][1] in (SERVER, "ana"):
             refused = _chunks_to_holder(session, frame)
+        case ("malicious", "server", 2, "decrypt"), frames.DECRYPT_REQUEST:
+            session.receive(HOLDER, session.inbox[HOLDER][2])  # a chunk may come before the request
+            session.receive(HOLDER, session.inbox[HOLDER][2])
     for bad, error, why in refused:
         session.refuses(HOLDER, bad, error, why)
 
