@@ -34,6 +34,7 @@ __all__ = [
     "pack",
     "protect_fixed",
     "protect_fixed_into",
+    "residues_add",
     "shamir_combine",
     "shamir_split",
     "shamir_weights",
@@ -164,4 +165,5 @@ add_mod = _kernels.add_mod
 shamir_split = _kernels.shamir_split
 shamir_weights = _kernels.shamir_weights
 shamir_combine = _kernels.shamir_combine
+residues_add = _kernels.residues_add
 ct_equal = _kernels.ct_equal

@@ -30,6 +30,7 @@ __all__ = [
     "mask_pack_into",
     "pack",
     "protect_fixed_into",
+    "residues_add",
     "shamir_combine",
     "shamir_split",
     "shamir_weights",
@@ -294,6 +295,19 @@ def shamir_combine(weights: U64, shares: U64) -> U64:
     out = np.zeros(shares.shape[1], dtype=np.uint64)
     _loops().combine(weights, shares, out)
     return out
+
+
+def residues_add(acc: U64, buf: memoryview, moduli: U64) -> None:
+    """Add residues modulo their primes; see `Kernels.residues_add`."""
+    rows = acc.reshape(-1, acc.shape[2])
+    values = np.frombuffer(buf, dtype="<u8").reshape(rows.shape)
+    primes = np.tile(moduli, acc.shape[0])
+    if bool(np.any(values.max(axis=1) >= primes)):
+        raise InputError("residues_add: a residue is not below its modulus")
+    for row, more, q in zip(rows, values, primes, strict=True):
+        row += more
+        # Of the sum and the sum less q, the one that did not wrap is the lesser.
+        np.minimum(row, row - q, out=row)
 
 
 def ct_equal(a: bytes, b: bytes) -> bool:

@@ -31,6 +31,7 @@ __all__ = [
     "mask_pack_into",
     "pack",
     "protect_fixed_into",
+    "residues_add",
     "select",
     "selected",
     "shamir_combine",
@@ -311,6 +312,15 @@ def shamir_combine(weights: U64, shares: U64) -> U64:
     code = lib.sa_shamir_combine_u64(_lanes(weights), len(weights), _lanes(shares), len(out), _out(out))
     _check(code, "shamir_combine")
     return out
+
+
+def residues_add(acc: U64, buf: memoryview, moduli: U64) -> None:
+    """``acc = (acc + buf) mod q`` for every residue; `acc` is as it was after an error."""
+    npolys, nmoduli, n = acc.shape
+    code = lib.sa_residues_add_u64(_out(acc), _in(buf, "uint8_t"), n, _lanes(moduli), nmoduli, npolys)
+    if code == lib.SA_ERR_VALUE:
+        raise InputError("residues_add: a residue is not below its modulus")
+    _check(code, "residues_add")
 
 
 def ct_equal(a: bytes, b: bytes) -> bool:
