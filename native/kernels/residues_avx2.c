@@ -5,7 +5,7 @@
 #define SA_ISA avx2
 #define SA_ISA_TARGET SA_TARGET("avx2")
 #define SA_WIDTH 4
-#define SA_LEAST(s, d) ((d) + (q & (rvec)((rsvec)(d) < 0)))
+#define SA_EITHER(d, q) ((d) + ((q) & (rvec)((rsvec)(d) < 0)))
 #include "residues.inc.c"
 #else
 typedef int sa_residues_avx2_unused; /* ISO C forbids an empty translation unit */

@@ -2,5 +2,5 @@
 #define SA_ISA portable
 #define SA_ISA_TARGET
 #define SA_WIDTH 1
-#define SA_LEAST(s, d) ((d) + (q & (rvec)((rsvec)(d) < 0)))
+#define SA_EITHER(d, q) ((d) + ((q) & (rvec)((rsvec)(d) < 0)))
 #include "residues.inc.c"

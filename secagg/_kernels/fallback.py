@@ -297,17 +297,16 @@ def shamir_combine(weights: U64, shares: U64) -> U64:
     return out
 
 
-def residues_add(acc: U64, buf: memoryview, moduli: U64) -> None:
+def residues_add(acc: U64, bufs: Sequence[memoryview], moduli: U64) -> None:
     """Add residues modulo their primes; see `Kernels.residues_add`."""
-    rows = acc.reshape(-1, acc.shape[2])
-    values = np.frombuffer(buf, dtype="<u8").reshape(rows.shape)
-    primes = np.tile(moduli, acc.shape[0])
-    if bool(np.any(values.max(axis=1) >= primes)):
+    shape, primes = acc.shape[1:], moduli[np.newaxis, :]
+    parts = [np.frombuffer(buf, dtype="<u8").reshape(shape) for buf in bufs]
+    if any(bool(np.any(part.max(axis=2) >= primes)) for part in parts):
         raise InputError("residues_add: a residue is not below its modulus")
-    for row, more, q in zip(rows, values, primes, strict=True):
-        row += more
+    for total, part in zip(acc, parts, strict=True):
+        total += part
         # Of the sum and the sum less q, the one that did not wrap is the lesser.
-        np.minimum(row, row - q, out=row)
+        np.minimum(total, total - moduli[:, np.newaxis], out=total)
 
 
 def ct_equal(a: bytes, b: bytes) -> bool:

@@ -314,10 +314,12 @@ def shamir_combine(weights: U64, shares: U64) -> U64:
     return out
 
 
-def residues_add(acc: U64, buf: memoryview, moduli: U64) -> None:
-    """``acc = (acc + buf) mod q`` for every residue; `acc` is as it was after an error."""
-    npolys, nmoduli, n = acc.shape
-    code = lib.sa_residues_add_u64(_out(acc), _in(buf, "uint8_t"), n, _lanes(moduli), nmoduli, npolys)
+def residues_add(acc: U64, bufs: Sequence[memoryview], moduli: U64) -> None:
+    """``acc[i] = (acc[i] + bufs[i]) mod q`` for every residue; `acc` is as it was after an error."""
+    nbufs, npolys, nmoduli, n = acc.shape
+    pointers = ffi.new("uint8_t *[]", [_in(buf, "uint8_t") for buf in bufs])
+    many = ffi.cast("uint8_t const *const *", pointers)
+    code = lib.sa_residues_add_u64(_out(acc), many, nbufs, n, _lanes(moduli), nmoduli, npolys)
     if code == lib.SA_ERR_VALUE:
         raise InputError("residues_add: a residue is not below its modulus")
     _check(code, "residues_add")

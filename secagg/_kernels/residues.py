@@ -1,4 +1,4 @@
-"""Sums of residue polynomials straight from a ciphertext's bytes, and the contract of that kernel."""
+"""Sums of residue polynomials straight from ciphertexts' bytes, and the contract of that kernel."""
 
 from __future__ import annotations
 
@@ -34,43 +34,48 @@ class Residues:
 
     _backend: Backend
 
-    def residues_add(self, acc: U64, buf: Buffer, moduli: Sequence[int]) -> None:
-        """Add every residue of `buf` to `acc`, each modulo its prime, in place.
+    def residues_add(self, acc: U64, bufs: Sequence[Buffer], moduli: Sequence[int]) -> None:
+        """Add the residues of each buffer to its row of `acc`, each modulo its prime, in place.
 
         Parameters
         ----------
-        acc : ndarray of uint64, shape (polynomials, len(moduli), n)
+        acc : ndarray of uint64, shape (len(bufs), polynomials, len(moduli), n)
             Residues below their moduli; written in place, C-contiguous.
-        buf : bytes-like
-            As many residues in the same order, little-endian, 8 bytes each, at any alignment; must not overlap `acc`.
+        bufs : sequence of bytes-like
+            One row of `acc` each, in its order, little-endian, 8 bytes a residue, at any alignment; not overlapping `acc`.
         moduli : sequence of int
             2 to 2^61 each; public.
 
         Raises
         ------
         InputError
-            On misuse, and when a residue in `buf` is not below its modulus; `acc` is unchanged.
+            On misuse, and when a residue in a buffer is not below its modulus; `acc` is unchanged.
 
         Notes
         -----
-        Two passes over `buf`, one over `acc`; no extra memory in C. Residues are ciphertext and public; no branch depends
-        on them but the one that refuses.
+        One pass over `bufs` and `acc`; a residue too large is found in it, and then a second pass undoes it. Residues are
+        ciphertext and public; the one branch on them is that one.
         """
-        require_array("acc", acc, WORDS, 3)
+        require_array("acc", acc, WORDS, 4)
         require_writable("acc", acc)
         primes = np.array([require_integer("a modulus", q, 2, (1 << MODULUS_BITS) + 1) for q in moduli], np.uint64)
-        if acc.shape[1] != len(primes):
-            raise InputError(f"acc must have one row for each of {len(primes)} moduli, not {acc.shape[1]}")
-        try:
-            view = memoryview(buf)
-        except TypeError:
-            raise InputError(f"buf must be bytes-like, not {type(buf).__name__}") from None
-        if not view.c_contiguous:
-            raise InputError("buf must be contiguous: pass a copy")
-        if view.nbytes != acc.nbytes:
-            raise InputError(f"buf must be {acc.nbytes} bytes long, not {view.nbytes}")
+        if acc.shape[2] != len(primes) or len(acc) != len(bufs):
+            raise InputError("acc must have a row for each buffer, and in it one for each modulus")
         if acc.size == 0:
             return
-        view = view.cast("B")
+        self._backend.residues_add(acc, [_row(buf, acc) for buf in bufs], primes)
+
+
+def _row(buf: Buffer, acc: U64) -> memoryview:
+    try:
+        view = memoryview(buf)
+    except TypeError:
+        raise InputError(f"a buffer must be bytes-like, not {type(buf).__name__}") from None
+    if not view.c_contiguous:
+        raise InputError("a buffer must be contiguous: pass a copy")
+    if view.nbytes != acc.nbytes // len(acc):
+        raise InputError(f"a buffer must be {acc.nbytes // len(acc)} bytes long, not {view.nbytes}")
+    view = view.cast("B")
+    if not view.readonly:  # bytes cannot be what a writable array lies in
         require_apart("acc", acc, view)
-        self._backend.residues_add(acc, view, primes)
+    return view

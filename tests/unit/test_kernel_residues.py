@@ -38,7 +38,7 @@ def test_sums_are_those_of_integers(kernels, n, npolys):
     ]
     for skip in (0, 1, 97 % 8, 7):
         total, raw = acc.copy(), bytes(skip) + more.astype("<u8").tobytes()
-        kernels.residues_add(total, memoryview(raw)[skip:], PRIMES)
+        kernels.residues_add(total[np.newaxis], [memoryview(raw)[skip:]], PRIMES)
         assert total.tolist() == expected
 
 
@@ -51,8 +51,13 @@ def test_a_residue_that_is_not_below_its_modulus_changes_nothing(kernels, n, ove
         before = acc.copy()
         more[poly, prime, at] = over if over >= 1 << 61 else PRIMES[prime] + over
         with pytest.raises(InputError, match="not below its modulus"):
-            kernels.residues_add(acc, more.tobytes(), PRIMES)
+            kernels.residues_add(acc[np.newaxis], [more.tobytes()], PRIMES)
         assert np.array_equal(acc, before)
+        # and not what went with it either
+        several, good = np.stack([before] * 3), before.tobytes()
+        with pytest.raises(InputError, match="not below its modulus"):
+            kernels.residues_add(several, [good, more.tobytes(), good], PRIMES)
+        assert np.array_equal(several, np.stack([before] * 3))
 
 
 @settings(max_examples=30, deadline=None)
@@ -62,35 +67,38 @@ def test_all_implementations_agree(n, moduli, npolys, seed):
     acc, more = residues(rng, npolys, moduli, n), residues(rng, npolys, moduli, n)
     sums = set()
     for kernels in BACKENDS.values():
-        total = acc.copy()
-        kernels.residues_add(total, more.tobytes(), moduli)
+        total = np.stack([acc, more])
+        kernels.residues_add(total, [more.tobytes(), acc.tobytes()], moduli)
+        assert np.array_equal(total[0], total[1])
         sums.add(total.tobytes())
     assert len(sums) == 1
 
 
 def test_nothing_to_add(kernels):
-    kernels.residues_add(np.zeros((2, 1, 0), np.uint64), b"", [17])
-    kernels.residues_add(np.zeros((0, 1, 5), np.uint64), b"", [17])
+    kernels.residues_add(np.zeros((1, 2, 1, 0), np.uint64), [b""], [17])
+    kernels.residues_add(np.zeros((0, 2, 1, 5), np.uint64), [], [17])
 
 
-ACC = np.zeros((2, 1, 3), np.uint64)
-GOOD = {"acc": ACC, "buf": bytes(48), "moduli": [17]}
+ACC = np.zeros((1, 2, 1, 3), np.uint64)
+GOOD = {"acc": ACC, "bufs": [bytes(48)], "moduli": [17]}
 MISUSE = {
-    "two dimensions": {"acc": ACC[0]},
+    "three dimensions": {"acc": ACC[0]},
     "signed": {"acc": ACC.astype(np.int64)},
-    "a list": {"acc": [[[0]]]},
-    "strided": {"acc": np.zeros((2, 1, 6), np.uint64)[:, :, ::2]},
+    "a list": {"acc": [[[[0]]]]},
+    "strided": {"acc": np.zeros((1, 2, 1, 6), np.uint64)[:, :, :, ::2]},
     "too few moduli": {"moduli": []},
     "too many moduli": {"moduli": [17, 19]},
     "modulus 1": {"moduli": [1]},
     "modulus beyond 2^61": {"moduli": [(1 << 61) + 1]},
     "modulus of text": {"moduli": ["17"]},
-    "short": {"buf": bytes(47)},
-    "long": {"buf": bytes(49)},
-    "empty": {"buf": b""},
-    "text": {"buf": "0" * 48},
-    "strided bytes": {"buf": memoryview(bytes(96))[::2]},
-    "overlap": {"buf": ACC.data.cast("B")},
+    "no buffer": {"bufs": []},
+    "two buffers": {"bufs": [bytes(48)] * 2},
+    "short": {"bufs": [bytes(47)]},
+    "long": {"bufs": [bytes(49)]},
+    "empty": {"bufs": [b""]},
+    "text": {"bufs": ["0" * 48]},
+    "strided bytes": {"bufs": [memoryview(bytes(96))[::2]]},
+    "overlap": {"bufs": [ACC.data.cast("B")]},
 }
 
 
@@ -101,7 +109,7 @@ def test_misuse_is_refused(kernels, misuse):
 
 
 def test_a_read_only_sum_is_refused(kernels):
-    acc = np.zeros((2, 1, 3), np.uint64)
+    acc = np.zeros((1, 2, 1, 3), np.uint64)
     acc.flags.writeable = False
     with pytest.raises(InputError, match="read-only"):
-        kernels.residues_add(acc, bytes(48), [17])
+        kernels.residues_add(acc, [bytes(48)], [17])
