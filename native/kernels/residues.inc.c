@@ -4,7 +4,7 @@
 #include "residues.h"
 
 /* Bytes ahead that are asked for: what comes from outside lies in small pages, at whose ends hardware stops looking ahead. */
-#define SA_AHEAD 2048
+#define SA_AHEAD 512
 
 typedef uint64_t rvec __attribute__((vector_size(SA_WIDTH * 8)));
 typedef int64_t rsvec __attribute__((vector_size(SA_WIDTH * 8)));

@@ -303,10 +303,10 @@ def residues_add(acc: U64, bufs: Sequence[memoryview], moduli: U64) -> None:
     parts = [np.frombuffer(buf, dtype="<u8").reshape(shape) for buf in bufs]
     if any(bool(np.any(part.max(axis=2) >= primes)) for part in parts):
         raise InputError("residues_add: a residue is not below its modulus")
-    for total, part in zip(acc, parts, strict=True):
-        total += part
+    for row, part in zip(acc, parts, strict=True):
+        total = row + part
         # Of the sum and the sum less q, the one that did not wrap is the lesser.
-        np.minimum(total, total - moduli[:, np.newaxis], out=total)
+        np.minimum(total, total - moduli[:, np.newaxis], out=row)
 
 
 def ct_equal(a: bytes, b: bytes) -> bool:

@@ -61,7 +61,9 @@ def test_a_residue_that_is_not_below_its_modulus_changes_nothing(kernels, n, ove
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(1, 70), st.lists(st.integers(2, 1 << 61), min_size=1, max_size=4), st.integers(1, 3), st.integers(0, 99))
+@given(
+    st.integers(1, 70), st.lists(st.integers(2, 1 << 61), min_size=1, max_size=4), st.integers(1, 3), st.integers(0, 99)
+)
 def test_all_implementations_agree(n, moduli, npolys, seed):
     rng = np.random.default_rng(seed)
     acc, more = residues(rng, npolys, moduli, n), residues(rng, npolys, moduli, n)
