@@ -96,7 +96,7 @@ def unpack(item):
 
 def pack(body, minor=3, mode="none", **header):
     packed = {"none": bytes, "zlib": zlib.compress, "zstd": zstandard.ZstdCompressor().compress}[mode](body)
-    values = {"magic": 0xA15E, "head": 16, "major": 4, "minor": minor, "mode": MODES[mode], "zero": 0} | header
+    values = {"magic": 0xA15E, "head": 16, "major": 4, "minor": minor, "compression": MODES[mode], "zero": 0} | header
     size = values.pop("size", 16 + len(packed))
     return struct.pack("<HBBBBHQ", *values.values(), size) + packed
 
