@@ -44,4 +44,6 @@ MARKS = {
     "client_peak_memory": _most(64, "MB"),
     "client_setup_k100": _most(10, "ms"),
     "server_rebuild_k100": _most(20, "ms"),
+    "ckks_interop_add_vs_tenseal": _least(1.5),
+    "ckks_interop_add_vs_tenseal_uncompressed": _least(12),
 }

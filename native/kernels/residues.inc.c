@@ -3,8 +3,10 @@
 #include "../common/load.h"
 #include "residues.h"
 
-/* Bytes ahead that are asked for: what comes from outside lies in small pages, at whose ends hardware stops looking ahead. */
-#define SA_AHEAD 512
+/* Bytes ahead that the second cache is asked for, of both streams: what comes from outside lies in small pages, at whose ends
+ * hardware stops looking ahead. Measured: without, it takes nearly twice as long. */
+#define SA_AHEAD 16384
+#define SA_LINE 8 /* words of a cache line */
 
 typedef uint64_t rvec __attribute__((vector_size(SA_WIDTH * 8)));
 typedef int64_t rsvec __attribute__((vector_size(SA_WIDTH * 8)));
@@ -17,16 +19,18 @@ SA_ISA_TARGET uint64_t SA_CAT(sa_residues_fold_u64_, SA_ISA)(uint64_t *acc, cons
     rvec bad = {0};
     uint64_t any = 0;
     size_t i = 0;
-    for (; i + SA_WIDTH <= n; i += SA_WIDTH) {
-        rvec a, v;
-        if (i % 8 == 0)
-            __builtin_prefetch(x + 8 * i + SA_AHEAD);
-        memcpy(&a, acc + i, sizeof a);
-        memcpy(&v, x + 8 * i, sizeof v);
-        bad |= (q - 1 - v) | v;
-        a = a + v - q;
-        a = SA_EITHER(a, q);
-        memcpy(acc + i, &a, sizeof a);
+    for (; i + SA_LINE <= n; i += SA_LINE) {
+        __builtin_prefetch(x + 8 * i + SA_AHEAD, 0, 2);
+        __builtin_prefetch((const uint8_t *)(acc + i) + SA_AHEAD, 0, 2);
+        for (size_t j = i; j < i + SA_LINE; j += SA_WIDTH) {
+            rvec a, v;
+            memcpy(&a, acc + j, sizeof a);
+            memcpy(&v, x + 8 * j, sizeof v);
+            bad |= (q - 1 - v) | v;
+            a = a + v - q;
+            a = SA_EITHER(a, q);
+            memcpy(acc + j, &a, sizeof a);
+        }
     }
     for (size_t k = 0; k < SA_WIDTH; k++)
         any |= bad[k];
