@@ -98,11 +98,12 @@ int sa_shamir_split_u64(const uint64_t *secrets, size_t m, const uint64_t *coeff
 int sa_shamir_weights_u64(const uint64_t *xs, size_t t, uint64_t *weights, uint64_t *scratch);
 int sa_shamir_combine_u64(const uint64_t *weights, size_t t, const uint64_t *shares, size_t m, uint64_t *out);
 
-/* acc = (acc + bufs) mod q, residue by residue: nbufs ciphertexts of npolys polynomials, each modulo every one of nmoduli
- * moduli (2 to 2^61), n residues each. A buffer: 8 * npolys * nmoduli * n bytes, any alignment, little-endian. acc is below its
- * moduli; when some residue in a buffer is not, acc is as it was when SA_ERR_VALUE is returned. */
-int sa_residues_add_u64(uint64_t *acc, const uint8_t *const *bufs, size_t nbufs, size_t n, const uint64_t *moduli,
-                        size_t nmoduli, size_t npolys);
+/* acc = (acc + bufs) mod q, residue by residue: rows ciphertexts of npolys polynomials, each modulo every one of nmoduli moduli
+ * (2 to 2^61), n residues each; to row i the depth buffers from bufs[i * depth] on are added. A buffer: 8 * npolys * nmoduli * n
+ * bytes, any alignment, little-endian. acc is below its moduli; when some residue in a buffer is not, acc is as it was when
+ * SA_ERR_VALUE is returned. */
+int sa_residues_add_u64(uint64_t *acc, size_t rows, const uint8_t *const *bufs, size_t depth, size_t n,
+                        const uint64_t *moduli, size_t nmoduli, size_t npolys);
 
 /* 1 when equal, 0 when not; time depends on nbytes alone. */
 int sa_ct_equal(const uint8_t *a, const uint8_t *b, size_t nbytes);

@@ -28,24 +28,46 @@ static void unfold(uint64_t *acc, const uint8_t *x, size_t n, uint64_t q)
     }
 }
 
-/* One pass, since memory is what it waits for: a residue too large is noticed while it is added, and then all is undone.
- * CT: secret=none (ciphertexts); public=all */
-int sa_residues_add_u64(uint64_t *acc, const uint8_t *const *bufs, size_t nbufs, size_t n, const uint64_t *moduli,
-                        size_t nmoduli, size_t npolys)
+/* Which part of acc, which of which buffer, modulo what, at step s: all buffers of a row are folded into one polynomial modulo
+ * one prime before the next, so that this part of acc stays in a cache. */
+struct step {
+    uint64_t *acc;
+    const uint8_t *x;
+    uint64_t q;
+};
+struct plan {
+    uint64_t *acc;
+    const uint8_t *const *bufs;
+    size_t depth, n, parts, nmoduli;
+    const uint64_t *moduli;
+};
+
+static struct step step_at(const struct plan *p, size_t s)
+{
+    const size_t k = s % p->depth, part = s / p->depth, row = part / p->parts, j = part % p->parts;
+    return (struct step){p->acc + p->n * part, p->bufs[row * p->depth + k] + 8 * p->n * j, p->moduli[j % p->nmoduli]};
+}
+
+/* One pass, since memory is what it waits for: a residue too large is noticed while it is added, and then all is undone, the
+ * last first. CT: secret=none (ciphertexts); public=all */
+int sa_residues_add_u64(uint64_t *acc, size_t rows, const uint8_t *const *bufs, size_t depth, size_t n,
+                        const uint64_t *moduli, size_t nmoduli, size_t npolys)
 {
     sa_residues_fold_fn *const fold = chosen();
-    const size_t rows = npolys * nmoduli;
-    uint64_t bad = 0;
+    const struct plan plan = {acc, bufs, depth, n, npolys * nmoduli, nmoduli, moduli};
+    const size_t steps = rows * plan.parts * depth;
     for (size_t k = 0; k < nmoduli; k++)
         if (moduli[k] < 2 || moduli[k] > (uint64_t)1 << 61)
             return SA_ERR_ARGUMENT;
-    for (size_t b = 0; b < nbufs; b++)
-        for (size_t j = 0; j < rows; j++)
-            bad |= fold(acc + n * (b * rows + j), bufs[b] + 8 * n * j, n, moduli[j % nmoduli]);
-    if (bad >> 63 == 0)
-        return SA_OK;
-    for (size_t b = 0; b < nbufs; b++)
-        for (size_t j = 0; j < rows; j++)
-            unfold(acc + n * (b * rows + j), bufs[b] + 8 * n * j, n, moduli[j % nmoduli]);
-    return SA_ERR_VALUE;
+    for (size_t s = 0; s < steps; s++) {
+        const struct step at = step_at(&plan, s);
+        if (fold(at.acc, at.x, n, at.q) >> 63 == 0)
+            continue;
+        for (size_t back = s + 1; back-- > 0;) {
+            const struct step was = step_at(&plan, back);
+            unfold(was.acc, was.x, n, was.q);
+        }
+        return SA_ERR_VALUE;
+    }
+    return SA_OK;
 }

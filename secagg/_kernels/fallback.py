@@ -303,7 +303,9 @@ def residues_add(acc: U64, bufs: Sequence[memoryview], moduli: U64) -> None:
     parts = [np.frombuffer(buf, dtype="<u8").reshape(shape) for buf in bufs]
     if any(bool(np.any(part.max(axis=2) >= primes)) for part in parts):
         raise InputError("residues_add: a residue is not below its modulus")
-    for row, part in zip(acc, parts, strict=True):
+    depth = len(parts) // len(acc)
+    for i, part in enumerate(parts):
+        row = acc[i // depth]
         total = row + part
         # Of the sum and the sum less q, the one that did not wrap is the lesser.
         np.minimum(total, total - moduli[:, np.newaxis], out=row)

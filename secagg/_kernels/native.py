@@ -315,11 +315,12 @@ def shamir_combine(weights: U64, shares: U64) -> U64:
 
 
 def residues_add(acc: U64, bufs: Sequence[memoryview], moduli: U64) -> None:
-    """``acc[i] = (acc[i] + bufs[i]) mod q`` for every residue; `acc` is as it was after an error."""
-    nbufs, npolys, nmoduli, n = acc.shape
+    """Add each row's buffers to it, every residue modulo its prime; `acc` is as it was after an error."""
+    rows, npolys, nmoduli, n = acc.shape
     pointers = ffi.new("uint8_t *[]", [_in(buf, "uint8_t") for buf in bufs])
     many = ffi.cast("uint8_t const *const *", pointers)
-    code = lib.sa_residues_add_u64(_out(acc), many, nbufs, n, _lanes(moduli), nmoduli, npolys)
+    depth = len(bufs) // rows
+    code = lib.sa_residues_add_u64(_out(acc), rows, many, depth, n, _lanes(moduli), nmoduli, npolys)
     if code == lib.SA_ERR_VALUE:
         raise InputError("residues_add: a residue is not below its modulus")
     _check(code, "residues_add")

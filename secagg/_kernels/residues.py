@@ -35,14 +35,15 @@ class Residues:
     _backend: Backend
 
     def residues_add(self, acc: U64, bufs: Sequence[Buffer], moduli: Sequence[int]) -> None:
-        """Add the residues of each buffer to its row of `acc`, each modulo its prime, in place.
+        """Add the residues of buffers to the rows of `acc`, each modulo its prime, in place.
 
         Parameters
         ----------
-        acc : ndarray of uint64, shape (len(bufs), polynomials, len(moduli), n)
+        acc : ndarray of uint64, shape (rows, polynomials, len(moduli), n)
             Residues below their moduli; written in place, C-contiguous.
         bufs : sequence of bytes-like
-            One row of `acc` each, in its order, little-endian, 8 bytes a residue, at any alignment; not overlapping `acc`.
+            As many for each row, those of the first row first; residues in the order of a row, little-endian, 8 bytes each, at
+            any alignment; not overlapping `acc`.
         moduli : sequence of int
             2 to 2^61 each; public.
 
@@ -53,15 +54,18 @@ class Residues:
 
         Notes
         -----
-        One pass over `bufs` and `acc`; a residue too large is found in it, and then a second pass undoes it. Residues are
-        ciphertext and public; the one branch on them is that one.
+        One pass over `bufs` and `acc`; a residue too large is found in it, and then a second pass undoes it. Memory is what it
+        waits for: several buffers a row cost half as much each. Residues are ciphertext and public; the one branch on them is
+        that refusal.
         """
         require_array("acc", acc, WORDS, 4)
         require_writable("acc", acc)
         primes = np.array([require_integer("a modulus", q, 2, (1 << MODULUS_BITS) + 1) for q in moduli], np.uint64)
-        if acc.shape[2] != len(primes) or len(acc) != len(bufs):
-            raise InputError("acc must have a row for each buffer, and in it one for each modulus")
-        if acc.size == 0:
+        if acc.shape[2] != len(primes):
+            raise InputError("acc must have as many rows in a polynomial as there are moduli")
+        if len(acc) == 0 or len(bufs) % len(acc):
+            raise InputError("there must be as many buffers for each row of acc, which has at least one")
+        if acc.size == 0 or not bufs:
             return
         self._backend.residues_add(acc, [_row(buf, acc) for buf in bufs], primes)
 

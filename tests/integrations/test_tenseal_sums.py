@@ -112,6 +112,29 @@ def test_updates_that_are_refused(update):
     assert "1.5" not in str(refused.value)
 
 
+@pytest.mark.parametrize("mode", tb.MODES)
+@pytest.mark.parametrize("count", [1, 3, 20])
+def test_many_at_once_is_one_after_the_other(mode, count):
+    public = tb.shared().public()
+    length = 18 * public.slots
+    sent = [tb.rewrap(tb.encrypted(v), mode) for v in vectors(min(count, 3), length)]
+    sent = (sent * count)[:count]
+    one, many = CiphertextSum(public, length), CiphertextSum(public, length)
+    for data in sent:
+        one.add(data)
+    many.add_many(sent)
+    many.add_many([])
+    assert many.count == count
+    assert np.array_equal(many.residues(), one.residues())
+    bad = tb.with_body(sent[0], lambda body: body[:97] + bytes([255] * 8) + body[105:], 17)
+    with pytest.raises(DecodeError, match="not below its prime"):
+        many.add_many([*sent, bad])
+    with pytest.raises(DecodeError):
+        many.add_many([*sent, sent[0][:-1]])
+    assert many.count == count
+    assert np.array_equal(many.residues(), one.residues())
+
+
 def test_undo_takes_out_what_was_added():
     public = tb.shared().public()
     a, b = (tb.encrypted([x] * 2100) for x in (0.25, 0.5))

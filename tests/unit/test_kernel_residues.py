@@ -60,6 +60,26 @@ def test_a_residue_that_is_not_below_its_modulus_changes_nothing(kernels, n, ove
         assert np.array_equal(several, np.stack([before] * 3))
 
 
+@pytest.mark.parametrize("bad", [None, 0, 4, 7, 11])
+def test_several_buffers_a_row(kernels, bad):
+    """Four ciphertexts into each of three rows; one that is not below its modulus, anywhere, and nothing has changed."""
+    rng = np.random.default_rng(3)
+    acc = np.stack([residues(rng, 2, PRIMES, 33) for _ in range(3)])
+    more = [residues(rng, 2, PRIMES, 33) for _ in range(12)]
+    before, q = acc.copy(), np.array(PRIMES, object)[:, np.newaxis]
+    if bad is None:
+        kernels.residues_add(acc, [x.tobytes() for x in more], PRIMES)
+        for i, row in enumerate(acc):
+            expected = before[i].astype(object) + sum(x.astype(object) for x in more[4 * i : 4 * i + 4])
+            assert np.array_equal(row, expected % q)
+        return
+    more[bad][bad % 2, 1, 31] = (1 << 64) - 1 - bad
+    more[bad][:, 2, :] = np.uint64(1 << 63)
+    with pytest.raises(InputError, match="not below its modulus"):
+        kernels.residues_add(acc, [x.tobytes() for x in more], PRIMES)
+    assert np.array_equal(acc, before)
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     st.integers(1, 70), st.lists(st.integers(2, 1 << 61), min_size=1, max_size=4), st.integers(1, 3), st.integers(0, 99)
@@ -78,7 +98,7 @@ def test_all_implementations_agree(n, moduli, npolys, seed):
 
 def test_nothing_to_add(kernels):
     kernels.residues_add(np.zeros((1, 2, 1, 0), np.uint64), [b""], [17])
-    kernels.residues_add(np.zeros((0, 2, 1, 5), np.uint64), [], [17])
+    kernels.residues_add(np.ones((3, 2, 1, 5), np.uint64), [], [17])
 
 
 ACC = np.zeros((1, 2, 1, 3), np.uint64)
@@ -93,8 +113,8 @@ MISUSE = {
     "modulus 1": {"moduli": [1]},
     "modulus beyond 2^61": {"moduli": [(1 << 61) + 1]},
     "modulus of text": {"moduli": ["17"]},
-    "no buffer": {"bufs": []},
-    "two buffers": {"bufs": [bytes(48)] * 2},
+    "no rows": {"acc": ACC[:0]},
+    "three buffers for two rows": {"acc": np.zeros((2, 2, 1, 3), np.uint64), "bufs": [bytes(48)] * 3},
     "short": {"bufs": [bytes(47)]},
     "long": {"bufs": [bytes(49)]},
     "empty": {"bufs": [b""]},
