@@ -55,6 +55,37 @@ def test_adding_one_client(compression: Any, scale: Scale, versus: Versus) -> No
     )  # fmt: skip
 
 
+@pytest.mark.measures(f"{NAMES['none']}_together")
+def test_adding_four_clients_together(scale: Scale, versus: Versus) -> None:
+    """Four uncompressed uploads in one pass over the sum, as a server does that has them all; TenSEAL adds one by one."""
+    length = 5000 if scale == "small" else LENGTH
+    context = peer.context()
+    public = SharedContext(context).public()
+    updates = np.random.default_rng(1).uniform(-1, 1, (4, length)).astype(np.float32)
+    sent = [packed(public, peer.serialize(peer.encrypt(context, u)), length, "none") for u in updates]
+    ours, theirs = CiphertextSum(public, length), peer.load(context, sent[0])
+    ours.add(sent[0])
+
+    def add_ours() -> None:
+        ours.add_many(sent)
+
+    def add_theirs() -> None:
+        for data in sent:
+            peer.add(theirs, peer.load(context, data))
+
+    def equal() -> bool:
+        add_ours()
+        add_theirs()
+        read = CiphertextSum(public, length)
+        read.add(peer.serialize(theirs))
+        return np.array_equal(read.residues(), ours.residues())
+
+    versus(
+        f"{NAMES['none']}_together", clocked(add_ours), clocked(add_theirs), equal=equal, peer=peer.NAME,
+        peer_version=peer.VERSION, n=4, length=length, threads=1, bytes=sum(map(len, sent)),
+    )  # fmt: skip
+
+
 def packed(public: Any, data: bytes, length: int, compression: Any) -> bytes:
     """Return a vector's bytes in that compression; TenSEAL itself writes zstd only."""
     if compression == "zstd":

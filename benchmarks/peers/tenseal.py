@@ -15,7 +15,11 @@ __all__ = ["CONTEXTS", "NAME", "VERSION", "add", "context", "decrypt", "encrypt"
 
 NAME, VERSION = "TenSEAL", metadata.version("tenseal")
 # Degree, bits of the primes, log2 of the scale.
-CONTEXTS = {"8192-60-40-40": (8192, (60, 40, 40), 40), "4096-40-41": (4096, (40, 41), 20), "4096-54-55": (4096, (54, 55), 40)}
+CONTEXTS = {
+    "8192-60-40-40": (8192, (60, 40, 40), 40),
+    "4096-40-41": (4096, (40, 41), 20),
+    "4096-54-55": (4096, (54, 55), 40),
+}
 NVFLARE = "8192-60-40-40"
 
 
@@ -24,7 +28,11 @@ def context(name: str = NVFLARE, *, public_key: bool = False) -> Any:
     degree, bits, scale = CONTEXTS[name]
     kinds = tenseal.ENCRYPTION_TYPE
     made = tenseal.context(
-        tenseal.SCHEME_TYPE.CKKS, degree, -1, list(bits), encryption_type=kinds.ASYMMETRIC if public_key else kinds.SYMMETRIC
+        tenseal.SCHEME_TYPE.CKKS,
+        degree,
+        -1,
+        list(bits),
+        encryption_type=kinds.ASYMMETRIC if public_key else kinds.SYMMETRIC,
     )
     made.global_scale = 2**scale
     return made

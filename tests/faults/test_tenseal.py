@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support import tenseal_bytes as tb
-from support.tenseal_round import TensealRound, forged, taken_apart
 
 from secagg.errors import AuthenticationError, DecodeError, EquivocationError, ParameterError
 from secagg.integrations.tenseal import PublicContext, SumParams
 from secagg.integrations.tenseal.messages import SumHeader, UploadHeader
+from support import tenseal_bytes as tb
+from support.tenseal_round import TensealRound, forged, taken_apart
 
 
 @pytest.fixture

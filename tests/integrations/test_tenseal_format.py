@@ -11,12 +11,12 @@ import pytest
 import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import tenseal_bytes as tb
 
 from secagg.errors import DecodeError, InputError, ParameterError
 from secagg.integrations.tenseal import CiphertextSum, PublicContext
 from secagg.integrations.tenseal.ciphertexts import VectorFormat
 from secagg.integrations.tenseal.context import read_context
+from support import tenseal_bytes as tb
 
 Q = tb.shared().public().moduli[0]
 LENGTH = 2100  # two ciphertexts of 2048 slots

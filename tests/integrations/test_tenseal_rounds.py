@@ -10,8 +10,6 @@ import sys
 import msgspec
 import numpy as np
 import pytest
-from support import tenseal_bytes as tb
-from support.tenseal_round import SESSION, TensealRound, forged, taken_apart
 
 import secagg
 from secagg.errors import (
@@ -26,6 +24,8 @@ from secagg.errors import (
 )
 from secagg.integrations.tenseal import SumClient, SumServer
 from secagg.integrations.tenseal.messages import SUM, UPLOAD, Limits, SumHeader, UploadHeader
+from support import tenseal_bytes as tb
+from support.tenseal_round import SESSION, TensealRound, forged, taken_apart
 
 
 def closed(f, round_id=1, context=b"", names=None, **options):
@@ -193,7 +193,17 @@ def test_uploads_that_are_no_messages():
     limit = Limits.of(f.params).total
     with pytest.raises(DecodeError, match="over the limit"):
         f.server.receive(bytes(limit + 1))
-    for wrong in (b"", b"\0\0\0", bytes(4), bytes(50), b"\xff" * 50, upload[:100], "text", None, memoryview(upload)[::2]):
+    for wrong in (
+        b"",
+        b"\0\0\0",
+        bytes(4),
+        bytes(50),
+        b"\xff" * 50,
+        upload[:100],
+        "text",
+        None,
+        memoryview(upload)[::2],
+    ):
         with pytest.raises(DecodeError):
             f.server.receive(wrong)
     with pytest.raises(AuthenticationError, match="carrier says otherwise"):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tenseal as ts
-from support import tenseal_bytes as tb
 
 from secagg.errors import AbortError, DecodeError, InputError, ParameterError, StateError
 from secagg.integrations.tenseal import CiphertextSum, SharedContext, SumParams
+from support import tenseal_bytes as tb
 
 KINDS = pytest.mark.parametrize("public_key", [False, True], ids=["symmetric", "public-key"])
 
@@ -54,7 +54,6 @@ def test_ten_clients(name, public_key):
     # the noise that params are sized by, at 8 of its standard deviations
     params = SumParams(public, 10, 2, values.shape[1], 1.0, "semi-honest")
     assert error <= 0.4 * params._least_step()
-    print(f"{name} public_key={public_key}: largest error {error:.2g}")
 
 
 @KINDS

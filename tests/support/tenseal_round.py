@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import msgspec
 import numpy as np
-from support import tenseal_bytes as tb
 
 from secagg import Identity, Roster
 from secagg.integrations.tenseal import SumClient, SumParams, SumServer
 from secagg.integrations.tenseal.messages import seal, sha256_of
 from secagg.wire import decode_frame
+from support import tenseal_bytes as tb
 
 SESSION = bytes(range(16))
 

@@ -15,8 +15,10 @@ __all__ = ["SumParams"]
 MAX_CLIENTS = 1 << 20
 VECTOR_VALUES = 1 << 20  # in one CKKSVector: whole ciphertexts at every degree, and far from protobuf's 2 GiB
 NOISE_BOUND, NOISE_SIGMA = 21, 3.24  # of SEAL's centred binomial errors
-# A slot lands on another multiple of the step when its error is half a step: 10 standard deviations, 2**-76.
-STEP_SIGMAS = 20.0
+# A slot lands on another multiple of the step when its error is half a step. Symmetric encryption: normal, 10 standard deviations
+# are 2**-76. Public key: in a slot, rounding noise is multiplied by the slot of the secret key, which is the same for all
+# clients; a normal times the size of a normal has Laplace's tail, exp(-sqrt(2) * x), and 38 of them are 2**-77.
+NORMAL_SIGMAS, LAPLACE_SIGMAS = 10.0, 38.0
 FLOAT_BITS = 48  # bits of a double that survive TenSEAL's encoding and decoding, sums included
 
 
@@ -96,14 +98,17 @@ class SumParams:
 
     def _least_step(self) -> float:
         degree, primes = self.context.degree, self.context.primes
-        # Per coefficient. Public-key encryption adds u*e + e'*s + e'', which SEAL divides by the last prime, if there are
-        # several, and rounds; symmetric encryption adds one e. Whichever is larger, and the rounding of the encoder.
-        wide = NOISE_SIGMA**2 * (4 * degree / 3 + 1)
+        # Variance of a coefficient. Public-key encryption adds u*e + e'*s + e'', which SEAL divides by the last prime, if there
+        # are several, and rounds: rounding noise, and that times the key. Symmetric encryption adds one e.
+        public = NOISE_SIGMA**2 * (4 * degree / 3 + 1)
         if len(primes) > 1:
-            wide = wide / float(primes[-1]) ** 2 + (2 * degree / 3 + 1) / 12
-        variance = max(wide, NOISE_SIGMA**2) + 1 / 12
-        sigma = math.sqrt(self.clients * degree * variance) / self.context.scale
-        return STEP_SIGMAS * sigma + self.clients * self.bound * 2.0**-FLOAT_BITS
+            public = public / float(primes[-1]) ** 2 + (2 * degree / 3 + 1) / 12
+        encoder = 1 / 12
+        # The real part of a slot is a sum over N coefficients by cosines: N / 2 of their variance.
+        slot = math.sqrt(self.clients * degree / 2) / self.context.scale
+        symmetric = NORMAL_SIGMAS * math.sqrt(NOISE_SIGMA**2 + encoder)
+        half = slot * max(symmetric, LAPLACE_SIGMAS * math.sqrt(public + encoder))
+        return 2 * half + self.clients * self.bound * 2.0**-FLOAT_BITS
 
     @property
     def step(self) -> float:

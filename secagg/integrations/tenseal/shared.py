@@ -15,7 +15,7 @@ from secagg.integrations.tenseal.params import SumParams
 
 __all__ = ["SharedContext"]
 
-# How far from a multiple of the step a sum may decrypt, in steps: 8 standard deviations of its noise.
+# How far from a multiple of the step a sum may decrypt, in steps: four fifths of what the step has room for.
 NEAR = 0.4
 
 
