@@ -28,8 +28,8 @@ static void unfold(uint64_t *acc, const uint8_t *x, size_t n, uint64_t q)
     }
 }
 
-/* Which part of acc, which of which buffer, modulo what, at step s: all buffers of a row are folded into one polynomial modulo
- * one prime before the next, so that this part of acc stays in a cache. */
+/* Which part of acc, which of which buffer, modulo what, at step s: all buffers of a row before the next row, so that the row
+ * stays in a cache. */
 struct step {
     uint64_t *acc;
     const uint8_t *x;
@@ -44,8 +44,8 @@ struct plan {
 
 static struct step step_at(const struct plan *p, size_t s)
 {
-    const size_t k = s % p->depth, part = s / p->depth, row = part / p->parts, j = part % p->parts;
-    return (struct step){p->acc + p->n * part, p->bufs[row * p->depth + k] + 8 * p->n * j, p->moduli[j % p->nmoduli]};
+    const size_t j = s % p->parts, buf = s / p->parts, row = buf / p->depth;
+    return (struct step){p->acc + p->n * (row * p->parts + j), p->bufs[buf] + 8 * p->n * j, p->moduli[j % p->nmoduli]};
 }
 
 /* One pass, since memory is what it waits for: a residue too large is noticed while it is added, and then all is undone, the

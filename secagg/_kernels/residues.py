@@ -55,8 +55,8 @@ class Residues:
         Notes
         -----
         One pass over `bufs` and `acc`; a residue too large is found in it, and then a second pass undoes it. Memory is what it
-        waits for: several buffers a row cost half as much each. Residues are ciphertext and public; the one branch on them is
-        that refusal.
+        waits for: with several buffers a row, the row is fetched and stored once for all. Residues are ciphertext and public;
+        the one branch on them is that refusal.
         """
         require_array("acc", acc, WORDS, 4)
         require_writable("acc", acc)

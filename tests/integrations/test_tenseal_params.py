@@ -85,3 +85,13 @@ def test_the_largest_allowed_sum_is_right(public_key):
     for _ in range(10):
         total.add(shared.encrypt(values, params)[0])
     assert np.array_equal(shared.decrypt([total.to_bytes()], params), 10 * values)
+
+
+def test_an_empty_vector_is_none():
+    with pytest.raises(ParameterError, match="at least one value"):
+        CiphertextSum(tb.shared().public(), 0)
+
+
+def test_a_context_of_one_prime_has_the_noise_of_public_keys_undivided():
+    one = dataclasses.replace(tb.shared("8192-60-40-40").public(), primes=(1152921504606830593,))
+    assert terms(context=one).precision_bits == FINEST["8192-60-40-40"] - 4

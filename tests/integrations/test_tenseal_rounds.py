@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import pickle
 import subprocess
 import sys
@@ -19,10 +20,11 @@ from secagg.errors import (
     EquivocationError,
     InputError,
     ParameterError,
+    PeerError,
     StateError,
     ThresholdError,
 )
-from secagg.integrations.tenseal import SumClient, SumServer
+from secagg.integrations.tenseal import SharedContext, SumClient, SumServer
 from secagg.integrations.tenseal.messages import SUM, UPLOAD, Limits, SumHeader, UploadHeader
 from support import tenseal_bytes as tb
 from support.tenseal_round import SESSION, TensealRound, forged, taken_apart
@@ -213,6 +215,28 @@ def test_uploads_that_are_no_messages():
     assert f.server.receive(bytearray(upload)) == "h0"
 
 
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_mutated_uploads_raise_peer_errors_only(draw):
+    f, upload = one_upload()
+    data = bytearray(upload)
+    for _ in range(draw.draw(st.integers(1, 3))):
+        at = draw.draw(st.integers(0, 400)) % len(data)
+        data[at : at + draw.draw(st.integers(0, 5))] = draw.draw(st.binary(max_size=5))
+    if bytes(data) == upload:
+        return
+    with pytest.raises(PeerError):
+        f.server.receive(bytes(data))
+    assert f.server.missing == tuple(f.ids)
+
+
+@functools.cache
+def one_upload():
+    f = TensealRound()
+    f.server.open_round(1)
+    return f, f.clients["h0"].encrypt(f.updates["h0"], 1)
+
+
 SUMS = {
     "another round": ({"round_id": 2}, DecodeError, "round 2, not 1"),
     "other parameters": ({"params_hash": bytes(32)}, DecodeError, "other parameters"),
@@ -301,6 +325,23 @@ def test_parties_that_do_not_belong_together():
             SumClient(f.shared, f.params, **mine | wrong)
     with pytest.raises(ParameterError, match="another TenSEAL context"):
         SumClient(tb.shared(again=1), f.params, **mine)
+
+
+def test_what_tenseal_does_not_read_is_a_decode_error(monkeypatch):
+    """Bytes that pass every check here and that this TenSEAL refuses all the same."""
+    import tenseal
+
+    def refuse(*args):
+        raise RuntimeError("incompatible version")
+
+    f = TensealRound()
+    message, saved = closed(f), tb.context().serialize(save_secret_key=True)
+    monkeypatch.setattr(tenseal, "ckks_vector_from", refuse)
+    monkeypatch.setattr(tenseal, "context_from", refuse)
+    with pytest.raises(DecodeError, match="does not read this sum"):
+        f.clients["h0"].decrypt(message, 1)
+    with pytest.raises(DecodeError, match="does not read this context"):
+        SharedContext.from_bytes(saved)
 
 
 def test_nothing_that_holds_a_key_is_copied_or_shown():

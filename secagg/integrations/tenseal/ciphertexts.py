@@ -172,7 +172,7 @@ class CiphertextSum:
         self.add_many([data])
 
     def add_many(self, vectors: Sequence[bytes | memoryview]) -> None:
-        """Add several vectors in one pass over the sum, which halves what each one costs when they are uncompressed.
+        """Add several vectors in one pass over the sum, which saves a fetch and a store of it for each when uncompressed.
 
         Raises
         ------
