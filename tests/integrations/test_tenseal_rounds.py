@@ -11,6 +11,8 @@ import sys
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import secagg
 from secagg.errors import (
