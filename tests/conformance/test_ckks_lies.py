@@ -51,7 +51,9 @@ class Lied(Both, CkksLive):
         gone = step.silent.get("encrypted", ())
         self.server.open_round(step.round_id, step.participants)
         while self.server.phase != "idle":
-            for to, frame in self.server.outbox():
+            out = self.server.outbox()
+            self.rng.shuffle(out)  # the holder's chunks may come before its request
+            for to, frame in out:
                 if to not in gone:
                     self.hand(to, frame)
             for name, client in self.clients.items():
@@ -65,7 +67,7 @@ class Lied(Both, CkksLive):
 
 
 @pytest.mark.parametrize("threat, reveal", SETTINGS)
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_both_take_the_same_frames_and_no_others(seed, threat, reveal):
     live = Lied(seed, threat, reveal)
     for step in STEPS:

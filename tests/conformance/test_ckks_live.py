@@ -1,5 +1,6 @@
 """The reference takes the place of a client, the server, the key holder or all, in ckks sessions with the engine."""
 
+import numpy as np
 import pytest
 
 from reference import frames
@@ -104,6 +105,22 @@ def test_both_round_stochastically_from_the_same_keystream():
     live.run(Step(4, {"encrypted": ["c3"]}, survivors=but("c3")))
 
 
+@pytest.mark.parametrize("threat", ["semi-honest", "malicious"])
+def test_an_update_that_is_streamed_is_the_same_frames(threat):
+    live = CkksLive(params(threat, "server"), FIVE, **SEATS["both in every seat"])
+    live.server.open_round(1)
+    ((_, request),) = live.server.outbox()
+    live.carry_to_holder(Step(1), request)
+    live.server.close_phase()
+    seat = live.clients["c0"]
+    seat.receive(dict(live.server.outbox())["c0"])
+    (*values, last), weight, (loss,) = live.update("c0", 1)
+    update = {"w": np.array(values[:15], np.float32).reshape(3, 5), "counts": np.array(values[15:]), "b": last}
+    made = list(seat.engine.client.stream(update, weight=weight, metrics={"loss": loss}, context=b"the model"))
+    seat.reference.submit([*values, last], weight, [loss], b"the model")
+    assert made == seat.reference.outbox()
+
+
 def test_a_client_can_hold_the_key():
     live = CkksLive(params("malicious", "holder"), FIVE, server="twin", holder_is="c1")
     live.run(Step(1, survivors=FIVE))
@@ -121,6 +138,51 @@ def test_rounds_that_end_without_a_sum_leave_the_session_alive(seats):
             live.run_to_the_end(step)
         assert live.server.phase == "idle"
     live.run(Step(4, survivors=FIVE))
+
+
+@pytest.mark.parametrize("reveal", ["server", "holder"])
+def test_a_request_for_an_earlier_round_does_not_end_the_one_that_is_gathered(reveal):
+    live = CkksLive(params("malicious", reveal), FIVE, server="reference", holder="twin")
+    requests = {}
+    for round_id in (1, 2):
+        live.server.open_round(round_id)
+        while live.server.phase != "decrypt":
+            for to, frame in live.server.outbox():
+                if to == HOLDER:
+                    live.carry_to_holder(Step(round_id), frame)
+                else:
+                    live.carry(Step(round_id), to, [frame])
+            live.server.close_phase()
+        requests[round_id] = [frame for _, frame in live.server.outbox()]
+        if round_id == 1:
+            live.server.abort()
+    live.carry_to_holder(Step(2), requests[2][0])
+    for frame in requests[1]:
+        live.carry_to_holder(Step(1), frame)
+    assert live.refused == [(HOLDER, "PeerError")] * len(requests[1])
+    for frame in requests[2][1:]:
+        live.carry_to_holder(Step(2), frame)
+    live.server.close_phase()
+    live.check(Step(2, survivors=FIVE))
+
+
+def test_a_client_that_did_not_answer_is_shown_the_key_again():
+    live = CkksLive(params("semi-honest", "server"), FIVE, **SEATS["both in every seat"])
+    live.run(Step(1, survivors=FIVE))
+    shown = {}
+    for step in (Step(2, {"encrypted": ["c3"]}, survivors=but("c3")), Step(3, survivors=FIVE)):
+        live.server.open_round(step.round_id)
+        out = live.server.outbox()
+        shown[step.round_id] = [to for to, frame in out if frames.body(frame)[4] is not None]
+        for to, frame in out:
+            if to not in step.silent.get("encrypted", ()):
+                live.carry(step, to, [frame])
+        live.server.close_phase()
+        for _, frame in live.server.outbox():
+            live.carry_to_holder(step, frame)
+        live.server.close_phase()
+        live.check(step)
+    assert shown == {2: [], 3: ["c3"]}
 
 
 def test_a_sum_of_other_uploads_than_those_signed_for_opens_to_noise():

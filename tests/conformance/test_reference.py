@@ -20,12 +20,13 @@ from reference.settings import Roster as RefRoster
 from reference.settings import Settings
 from secagg import FixedPoint, Integer, Layout, Params, _kernels
 from secagg.hazmat import kdf, prg, shamir, transcript
+from secagg.protocols.ckks import transitions as ckks_transitions
 from secagg.protocols.machine import diagram
 from secagg.protocols.pairwise import dealing, graph, transitions
 from secagg.testing import Network
 from secagg.wire import ChunkPlan
 
-SPEC = Path(__file__).parents[2] / "docs" / "spec" / "pairwise.md"
+SPEC = Path(__file__).parents[2] / "docs" / "spec"
 EXAMPLE = {"w": np.zeros((3, 5), np.float32), "counts": np.zeros(70, np.int64), "b": [np.zeros(4, np.float16), 0.0]}
 
 
@@ -196,18 +197,32 @@ def test_segments_are_read_from_canonical_params(layout, segments, metrics):
     assert [vector.tolist() for vector in made.vectors] == again
 
 
-def test_spec_draws_the_tables_and_names_every_label():
-    text = SPEC.read_text(encoding="utf-8")
-    for table in (transitions.SERVER, transitions.CLIENT_SETUP, transitions.CLIENT_ROUND):
-        assert diagram(table) in text
+def tables(module):
+    """Return every table of transitions of a protocol."""
+    return [table for name in module.__all__ if isinstance(table := getattr(module, name), dict)]
+
+
+@pytest.mark.parametrize("name, module, count", [("pairwise", transitions, 3), ("ckks", ckks_transitions, 3)])
+def test_spec_draws_the_tables(name, module, count):
+    text = (SPEC / f"{name}.md").read_text(encoding="utf-8")
+    assert len(tables(module)) == count
+    for table in tables(module):
+        assert f"```mermaid\n{diagram(table)}\n```" in text
+    assert name != "ckks" or "```mermaid\nsequenceDiagram" in text
+
+
+def test_specs_name_every_label_each_where_it_is_used():
+    pages = {path.stem: path.read_text(encoding="utf-8") for path in SPEC.glob("*.md")}
     package = Path(secagg.__file__).parent
-    sources = [
-        path.read_text(encoding="utf-8")
-        for path in package.rglob("*.py")
-        if "cli" not in path.relative_to(package).parts
-    ]
-    labels = {
-        label for source in sources for label in re.findall(r'(?:digest\(\s*|hkdf\(\s*[\w.]+, )"([^"]+)"', source)
-    }
-    assert labels >= {"frame", "setup", "account", "mask", "share", "rounding-seed"}
-    assert [label for label in labels if f"`{label}`" not in text] == []
+    found = {}
+    for path in package.rglob("*.py"):
+        if "cli" not in path.relative_to(package).parts:
+            source = path.read_text(encoding="utf-8")
+            found |= dict.fromkeys(
+                re.findall(r'(?:digest\(\s*|hkdf\(\s*[\w.]+, |_derive\()"([^"]+)"', source), path.parent.name
+            )
+    assert found.keys() >= {"frame", "setup", "account", "mask", "share", "rounding-seed"}
+    assert found.keys() >= {"ckks-key", "ckks-pad", "ckks-result-salt", "roster-holder", "rlwe/s"}
+    assert [label for label in found if f"`{label}`" not in "".join(pages.values())] == []
+    for protocol, page in pages.items():
+        assert [label for label, where in found.items() if where == protocol and f"`{label}`" not in page] == []

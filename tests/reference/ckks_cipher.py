@@ -2,20 +2,16 @@
 
 from typing import NamedTuple
 
-from reference import ckks_ring as ring
+from reference import ckks_ring, ring
+from reference.ckks_ring import add
 from reference.errors import AbortError, refuse
-from reference.hashes import hkdf, u32, u64
+from reference.hashes import hkdf
 
 
 def key_pair(settings, seed):
     """Return the secret polynomial and the public key's bytes."""
-    N, q = settings.N, settings.q
-    s_seed = hkdf(seed, "ckks-secret", length=32)
-    of_a, of_s, of_e = (hkdf(s_seed, f"rlwe/{name}", u32(N), u64(q), length=16) for name in "ase")
-    s = ring.ternary(of_s, 0, 0, N)
-    product = ring.product(ring.uniform(of_a, 0, 0, N, q), s, q)
-    b = ring.add(ring.binomial(of_e, 0, 0, N), product, q, sign=-1)
-    return s, of_a + ring.pack(b, settings.B)
+    key = ring.Key(settings.N, settings.q, hkdf(seed, "ckks-secret", length=32))
+    return key.s, key.seed_a + ckks_ring.pack(key.b, settings.B)
 
 
 class PublicKey(NamedTuple):
@@ -29,7 +25,7 @@ def read_public(settings, data):
     """Return a public key; ValueError for what is none."""
     if len(data) != 16 + settings.N * settings.B // 8:
         raise ValueError("a public key of another length")
-    b = ring.unpack(data[16:], settings.B, settings.N, settings.q)
+    b = ckks_ring.unpack(data[16:], settings.B, settings.N, settings.q)
     if not any(b):
         raise ValueError("b is zero")
     return PublicKey(ring.uniform(data[:16], 0, 0, settings.N, settings.q), b)
@@ -43,31 +39,32 @@ def encrypt(settings, public, vectors, key, pad):
         for index, pieces in enumerate(settings.pieces(number)):
             made[number, index] = []
             for j, start, stop in pieces:
-                u, e0, e1 = ring.ternary(key, 0, j * N, N), *(ring.binomial(key, i, j * N, N) for i in (1, 2))
-                c1 = ring.add(ring.product(public.a, u, q), e1, q)
+                u = ring.ternary(key, 0, j, N, q)
+                e0, e1 = (ring.binomial(key, stream, j, N, q) for stream in (1, 2))
+                c1 = add(ring.multiply(public.a, u, q), e1, q)
                 m = [settings.delta * value for value in coefficients[start:stop]]
-                c0 = ring.add(ring.add(m, ring.product(public.b, u, q), q), e0, q)
+                c0 = add(add(m, ring.multiply(public.b, u, q), q), e0, q)
                 if pad is not None:
-                    c0 = ring.add(c0, ring.uniform(pad, 0, j * N, stop - start, q), q)
+                    c0 = add(c0, ring.uniform(pad, 0, j, N, q), q)
                 made[number, index].append((c1, c0))
     return made
 
 
 def to_bytes(settings, polynomials):
     """Return a chunk's payload."""
-    return b"".join(ring.pack(c1, settings.B) + ring.pack(c0, settings.B) for c1, c0 in polynomials)
+    return b"".join(ckks_ring.pack(c1, settings.B) + ckks_ring.pack(c0, settings.B) for c1, c0 in polynomials)
 
 
 def from_bytes(settings, place, payload):
     """Return a chunk's polynomials; ValueError for a residue of q or more, padding that is not zero, and a c1 of zero."""
     at, made, whole = 0, [], settings.N * settings.B // 8
     for _, start, stop in settings.pieces(place[0])[place[1]]:
-        c1 = ring.unpack(payload[at : at + whole], settings.B, settings.N, settings.q)
+        c1 = ckks_ring.unpack(payload[at : at + whole], settings.B, settings.N, settings.q)
         if not any(c1):
             raise ValueError("c1 is zero")
         at += whole
         size = -(-(stop - start) * settings.B // 8)
-        made.append((c1, ring.unpack(payload[at : at + size], settings.B, stop - start, settings.q)))
+        made.append((c1, ckks_ring.unpack(payload[at : at + size], settings.B, stop - start, settings.q)))
         at += size
     return made
 
@@ -79,7 +76,7 @@ def total(settings, ciphertexts):
     for other in others:
         for place, polynomials in other.items():
             made[place] = [
-                (ring.add(a1, b1, settings.q), ring.add(a0, b0, settings.q))
+                (add(a1, b1, settings.q), add(a0, b0, settings.q))
                 for (a1, a0), (b1, b0) in zip(made[place], polynomials, strict=True)
             ]
     return made
@@ -91,10 +88,10 @@ def decrypt(settings, s, ciphertext, pads):
     for number, each in enumerate(settings.cuts):
         opened = []
         for index, pieces in enumerate(settings.pieces(number)):
-            for (j, start, stop), (c1, c0) in zip(pieces, ciphertext[number, index], strict=True):
-                v = ring.add(c0, ring.product(c1, s, q), q)
+            for (j, _, _), (c1, c0) in zip(pieces, ciphertext[number, index], strict=True):
+                v = add(c0, ring.multiply(c1, s, q), q)
                 for pad in pads:
-                    v = ring.add(v, ring.uniform(pad, 0, j * N, stop - start, q), q, sign=-1)
+                    v = add(v, ring.uniform(pad, 0, j, N, q), q, sign=-1)
                 for residue in v:
                     M, over = divmod((residue + delta // 2) % q, delta)
                     refuse(abs(over - delta // 2) > settings.worst, AbortError, "noise of no honest uploads")

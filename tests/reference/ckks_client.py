@@ -5,7 +5,7 @@ from hashlib import sha256
 
 from reference import ckks_cipher, frames
 from reference.ckks_common import Key, check_ranks, chunk, names, tag
-from reference.errors import AuthenticationError, EquivocationError, PeerError, refuse
+from reference.errors import AuthenticationError, DecodeError, EquivocationError, PeerError, refuse
 from reference.frames import HOLDER, SERVER
 from reference.hashes import digest, hkdf
 
@@ -22,7 +22,7 @@ class Round:
 
 
 class Client:
-    """One client of one session; it draws the 32-byte seed of an upload from `entropy`."""
+    """One client of one session; it draws a 32-byte seed from `entropy` for each upload."""
 
     def __init__(self, settings, roster, me, identity, entropy, session=None):
         self.settings, self.roster, self.me, self.identity, self.entropy = settings, roster, me, identity, entropy
@@ -66,7 +66,7 @@ class Client:
             return held
         refuse(shown is None, AuthenticationError, "a key that we were not shown")
         kind, fields = frames.outer(shown, self.settings.limit)
-        refuse(kind != frames.KEY_ANNOUNCEMENT or fields[1] != HOLDER, PeerError, "no announcement of the holder's")
+        refuse(kind != frames.KEY_ANNOUNCEMENT or fields[1] != HOLDER, DecodeError, "no announcement of the holder's")
         refuse(fields[0] != session, AuthenticationError, "a key of another session")
         frames.opened(kind, fields, self.roster.holder)
         key = Key(self.settings, session, fields[3])
@@ -80,21 +80,15 @@ class Client:
 
     # -- the upload ---------------------------------------------------------------------------------------------------
 
-    def seed(self):
-        """Return the seed of the upload in progress, drawn when it is first asked for."""
-        if not self.round.seed:
-            self.round.seed = self.entropy(32)
-        return self.round.seed
-
     def rounding_key(self, round_id):
         assert round_id == self.round.round_id
-        return hkdf(self.seed(), "rounding", length=16)
+        return hkdf(self.round.seed, "rounding", length=16)
 
     def pad(self):
         """Return (key of the pad or None, the public key that the header shows)."""
         if not self.settings.padded:
             return None, b""
-        private = hkdf(self.seed(), "ckks-channel", length=32)
+        private = hkdf(self.round.seed, "ckks-channel", length=32)
         shared = frames.agree(private, self.key.channel)
         return self.key.pad(shared, self.session, self.round.round_id, self.me), frames.public(private)
 
@@ -102,6 +96,8 @@ class Client:
         """Protect the awaited update: `values` in layout order."""
         if self.awaiting is None:
             raise ValueError("no update is awaited")
+        if not self.round.frames:
+            self.round.seed = self.entropy(32)
         vectors = self.settings.encode(values, weight, metrics, self.rounding_key(self.round.round_id))
         made = self.protect(self.encrypt(vectors), context)
         if self.round.frames not in ([], made):
@@ -110,7 +106,7 @@ class Client:
         self.out += made
 
     def encrypt(self, vectors):
-        key = hkdf(self.seed(), "ckks-encrypt", length=16)
+        key = hkdf(self.round.seed, "ckks-encrypt", length=16)
         return ckks_cipher.encrypt(self.settings, self.key.public, vectors, key, self.pad()[0])
 
     def protect(self, ciphertext, context):

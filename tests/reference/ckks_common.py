@@ -3,7 +3,7 @@
 from hashlib import sha256
 from itertools import pairwise
 
-from reference import ckks_cipher, frames
+from reference import ckks_cipher, encoding, frames
 from reference.errors import AuthenticationError, DecodeError, PeerError, refuse
 from reference.frames import HOLDER, SERVER
 from reference.hashes import digest, hkdf, u64
@@ -81,11 +81,13 @@ def mark(account, sum_tag, server_key, headers):
     return digest("ckks-decrypt", account, sum_tag, server_key, *headers)
 
 
-def commitment(salt, result):
-    return digest("ckks-result", salt, result)
+def commitment(settings, salt, sums):
+    """Return the result_hash of opened sums."""
+    return digest("ckks-result", salt, encoding.result_hash(settings, sums))
 
 
 def statement(account, result_hash):
+    """Return what the holder signs for the receipt."""
     return digest("ckks-statement", account, result_hash)
 
 

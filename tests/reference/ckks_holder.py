@@ -57,7 +57,7 @@ class Holder:
         self.settings, self.roster, self.identity, self.entropy = settings, roster, identity, entropy
         self.session, self.learnt = session, session is None
         self.own, self.round, self.floor, self.done = None, None, -1, None
-        self.waiting = {}  # sender -> (round, its chunks), of requests that are still to come
+        self.waiting = {}  # sender -> (round, its chunks), until the request comes
         self.out, self.results = [], {}
 
     def outbox(self):
@@ -84,15 +84,14 @@ class Holder:
     def _key_requested(self, session, body):
         first_round, rounds, params_hash, roster_hash = body
         same = session == self.session
-        own, floor, done = (self.own, self.floor, self.done) if same else (None, -1, None)
+        own, floor = (self.own, self.floor) if same else (None, -1)
         bound = (params_hash, roster_hash, rounds) == (self.settings.hash, self.roster.hash, self.settings.rounds)
         refuse(not bound, AuthenticationError, "other Params, roster or number of rounds")
         if own is None or own.key.first_round != first_round:
             refuse(not floor < first_round <= 2**63 - rounds, PeerError, "a key for rounds that are over")
             refuse(own is not None and first_round < own.key.first_round, PeerError, "a key for earlier rounds")
             own = OwnKey(self.settings, self.roster, session, first_round, self.entropy(32), self.identity)
-            self.session, self.own, self.round, self.done = session, own, None, done
-            self.waiting = {}
+            self.session, self.own, self.round, self.waiting = session, own, None, {}
             self.floor = max(floor, first_round - 1)
         self.out.append(own.frame)
 
@@ -102,7 +101,7 @@ class Holder:
         refuse(self.own is None, PeerError, "no key was asked for")
         refuse(not self.own.key.covers(round_id), PeerError, "a round that the key does not cover")
         if self.round is not None and self.round.round_id >= round_id:
-            refuse(self.round.round_id > round_id, PeerError, "a later round is being gathered")
+            refuse(self.round.round_id > round_id, PeerError, "a later round was requested")
             return self.round
         again = self.done is not None and self.done[0] == round_id
         refuse(round_id <= self.floor and not again, PeerError, "a round that is over")
@@ -118,6 +117,7 @@ class Holder:
             self.out += current.frames
             return
         frames.check_public(server_key)
+        refuse(server_key == key.channel, AuthenticationError, "our own channel key, reflected")
         refuse(len(sum_tag) != (0 if self.settings.recompute else 32), DecodeError, "a tag of another length")
         check_ranks(self.settings, self.roster, participants)
         refuse(len(shown) < self.settings.m, PeerError, "fewer survivors than m")
@@ -131,11 +131,11 @@ class Holder:
         other = self.done is not None and self.done[0] == round_id and self.done[1] != made
         refuse(other, EquivocationError, "another sum of this round was decrypted")
         current.request, current.headers, current.account, current.mark = body, headers, account, made
-        waiting, self.waiting = self.waiting, {}
-        for name in self._senders(current):
-            if waiting.get(name, (None,))[0] == round_id:
-                current.payloads[name] = waiting[name][1]
-        self.round = current
+        for sender in self._senders(current):
+            waited, chunks = self.waiting.get(sender, (None, {}))
+            if waited == round_id:
+                current.payloads[sender] = chunks
+        self.round, self.waiting = current, {}
         self._try_decrypt()
 
     def _headers(self, round_id, asked, shown):
@@ -143,17 +143,22 @@ class Holder:
         key, headers, last = self.own.key, {}, -1
         view = key.participants_hash(round_id, asked)
         for frame in shown:
-            name, body = frames.relayed(frame, frames.ENCRYPTED_HEADER, self.session, self.roster, self.settings.limit)
+            kind, fields = frames.outer(frame, self.settings.limit)
+            bound = (kind, fields[0]) == (frames.ENCRYPTED_HEADER, self.session)
+            refuse(not bound, AuthenticationError, "no header of this session")
+            name = fields[1]
             rank = asked.index(name) if name in asked else -1
             refuse(rank <= last, PeerError, "survivors unknown, repeated or out of order")
+            body = frames.opened(kind, fields, self.roster.clients[name])
             key.check_header(self.settings, body, round_id, view)
             headers[name], last = body, rank
         return headers
 
     def _chunk(self, fields):
         _, sender, round_id, number, index, _, payload = fields
-        allowed = sender in self.roster.clients if self.settings.recompute else sender == SERVER
-        refuse(not allowed, PeerError, "no chunk of this sender's")
+        wrong = self.settings.recompute == (sender == SERVER) or sender == HOLDER
+        refuse(wrong, PeerError, "no chunk of this sender's")
+        verify_key = signer(self.roster, sender)
         refuse(self.own is None, PeerError, "no key was asked for")
         refuse(not self.own.key.covers(round_id), PeerError, "a round that the key does not cover")
         current, place = self.round, (number, index)
@@ -163,13 +168,12 @@ class Holder:
         stranger = asked and sender not in self._senders(current)
         refuse(stranger, PeerError, "a chunk of a client that is not in the sum")
         refuse(not asked and round_id <= self.floor, PeerError, "a chunk of a round that is over")
-        content = check_chunk(fields, sizes(self.settings), self.own.key.hash, signer(self.roster, sender))
+        content = check_chunk(fields, sizes(self.settings), self.own.key.hash, verify_key)
         if asked:
             chunks = current.payloads.setdefault(sender, {})
         else:
-            if self.waiting.get(sender, (None,))[0] != round_id:
-                self.waiting[sender] = round_id, {}
-            chunks = self.waiting[sender][1]
+            waited, chunks = self.waiting.get(sender, (None, {}))
+            _, chunks = self.waiting[sender] = round_id, chunks if waited == round_id else {}
         if place in chunks:
             refuse(chunks[place][0] != content, EquivocationError, "a second, different chunk")
             return
@@ -189,7 +193,7 @@ class Holder:
         try:
             current.sums = self._open(current)
         except AbortError:
-            self.round = self.done = None
+            self.round = self.done = None  # and the round is over
             raise
         current.frames, self.learnt = self._answer(current), False
         self.results[current.round_id] = current.sums
@@ -218,23 +222,25 @@ class Holder:
         return sums
 
     def _answer(self, current):
-        made, contents, key = [], {}, self.own.key
-        shared = frames.agree(self.own.private, current.request[6])
-        sealing = key.sealing_key(shared, self.session, current.mark)
-        salt = hkdf(self.own.seed, "ckks-result-salt", current.mark, length=32)
-        result_hash = commitment(salt, encoding.result_hash(self.settings, current.sums))
-        sealed_salt = self._seal(sealing, current, salt, b"salt") if self.settings.reveal == "server" else b""
-        boxes = result_places(self.settings) if self.settings.reveal == "server" else {}
-        for place, (start, stop, w) in boxes.items():
-            plain = encoding.pack(current.sums[place[0]][start:stop], w)
-            box = self._seal(sealing, current, plain, box_name(place))
-            at = current.round_id, *place
-            made.append(chunk(self.identity, self.session, HOLDER, key.hash, at, box))
-            contents[place] = sha256(box).digest()
+        settings, key = self.settings, self.own.key
+        made, contents, boxed, salt = [], {}, b"", self.salt(current)
+        if settings.reveal == "server":
+            shared = frames.agree(self.own.private, current.request[6])
+            sealing = key.sealing_key(shared, self.session, current.mark)
+            boxed = self._seal(current, sealing, salt, b"salt")
+            for place, (start, stop, w) in result_places(settings).items():
+                plain = encoding.pack(current.sums[place[0]][start:stop], w)
+                box = self._seal(current, sealing, plain, box_name(place))
+                made.append(chunk(self.identity, self.session, HOLDER, key.hash, (current.round_id, *place), box))
+                contents[place] = sha256(box).digest()
+        result_hash = commitment(settings, salt, current.sums)
         signature = frames.sign(self.identity, statement(current.account, result_hash))
-        body = [current.round_id, current.account, result_hash, signature, sealed_salt, tag(contents)]
+        body = [current.round_id, current.account, result_hash, signature, boxed, tag(contents)]
         return [frames.envelope(frames.DECRYPTED, self.session, HOLDER, body, self.identity), *made]
 
-    def _seal(self, sealing, current, plain, name):
+    def salt(self, current):
+        return hkdf(self.own.seed, "ckks-result-salt", current.mark, length=32)
+
+    def _seal(self, current, sealing, plain, name):
         nonce = hkdf(self.own.seed, "ckks-result-nonce", current.mark, name, length=12)
         return frames.seal(sealing, plain, name, lambda length: nonce)

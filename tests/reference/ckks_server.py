@@ -225,6 +225,7 @@ class Server:
         refuse(not counts or counts[0] < self.settings.m, ThresholdError, "survivors")
         refuse(len(counts) > 1 and counts[0] == counts[1], AbortError, "two largest groups of one size")
         context, current.survivors = max(groups.items(), key=lambda item: len(item[1]))
+        self.shown -= set(current.participants) - set(current.headers)
         uploads = {name: current.headers[name][1][6] for name in current.survivors}
         current.account = self.key.account(
             self.settings, self.roster, self.session, current.round_id, current.participants, uploads, context
@@ -245,7 +246,6 @@ class Server:
         ids, server_key = list(self.roster.clients), frames.public(current.private)
         headers = [current.headers[name][0] for name in current.survivors]
         current.mark = mark(current.account, sum_tag, server_key, headers)
-        self.shown -= {name for name in current.participants if name not in current.headers}
         ranks = [ids.index(name) for name in current.participants]
         body = [current.round_id, self.settings.hash, self.key.hash, ranks, headers, sum_tag, server_key]
         self.out += [(HOLDER, frame) for frame in (self._sign(frames.DECRYPT_REQUEST, body), *forwarded)]
@@ -255,19 +255,18 @@ class Server:
 
     def _take_answer(self, name, frame, body):
         self._need("decrypt")
-        round_id, account, result_hash, signature, sealed_salt, _ = body
+        round_id, account, result_hash, signature, box, _ = body
         asked = (round_id, account) == (self.round.round_id, self.round.account)
         refuse(not asked, AuthenticationError, "answer to another account")
         if self.round.answer:
             self._twice(name, self.round.answer[0] == frame)
             return
+        refuse(len(signature) != 64, DecodeError, "a signature has 64 bytes")
         frames.verify(self.roster.holder, statement(account, result_hash), signature)
-        if self.settings.reveal == "server":
-            self.round.salt = frames.unseal(self.sealing_key(), sealed_salt, b"salt")
-            refuse(len(self.round.salt) != 32, DecodeError, "a salt of another length")
-        else:
-            refuse(sealed_salt != b"", DecodeError, "a salt where the sum is not revealed")
-        self.round.answer = frame, body
+        salt = frames.unseal(self.sealing_key(), box, b"salt") if self.settings.reveal == "server" else box
+        expected = 32 if self.settings.reveal == "server" else 0
+        refuse(len(salt) != expected, DecodeError, "a salt of another length")
+        self.round.answer, self.round.salt = (frame, body), salt
 
     def _boxes(self):
         """Return the (start, stop, w) of each chunk of an opened sum by place."""
@@ -305,7 +304,7 @@ class Server:
             sums = [[] for _ in self.settings.segments]
             for place in sorted(boxes):
                 sums[place[0]] += current.opened[place][1]
-            found = commitment(current.salt, encoding.result_hash(self.settings, sums))
+            found = commitment(self.settings, current.salt, sums)
             refuse(found != result_hash, AbortError, "another result")
             check_sums(self.settings, sums, len(current.survivors))
         self.results[current.round_id] = self._result(sums, signature, result_hash)

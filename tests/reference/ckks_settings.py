@@ -30,7 +30,7 @@ def cut(most, p, capacity):
 
 
 def cuts_in(N, q, rooms, p):
-    """Return each segment's cut, or None; `rooms` are (count, most). C is the least number that is its own need."""
+    """Return each segment's cut, or None; `rooms` are (count, most). What is needed is the least that is its own need."""
     sizes = [count for count, _ in rooms]
     while True:
         radius = noise_radius(N, p, sum(sizes), sum(-(-size // N) for size in sizes))
@@ -39,7 +39,7 @@ def cuts_in(N, q, rooms, p):
         if None in cuts:
             return None
         needed = [count * limbs for (count, _), (limbs, _) in zip(rooms, cuts, strict=True)]
-        if sum(needed) == sum(sizes):
+        if needed == sizes:
             return cuts
         sizes = needed
 
@@ -105,8 +105,8 @@ class CkksSettings(Settings):
             for total, each in zip(self.totals, self.cuts, strict=True)
         ]
         self.delta = self.q // (max(self.tops) + 1)
-        if (delta, [list(each) for each in told]) != (self.delta, [[each.limbs, each.bits] for each in self.cuts]):
-            raise ValueError("another delta or cut than the formulas give")
+        if delta != self.delta or told != [[each.limbs, each.bits] for each in self.cuts]:
+            raise ValueError("Params with other cuts than the spec's")
         self.worst = 15 * (self.delta // 2) // 16
         self.limit = max(self.frame_bytes, 1024 * self.n + 2 * self.N * self.B // 8) + 4096
 

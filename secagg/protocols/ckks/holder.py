@@ -169,8 +169,6 @@ class CkksHolder(Secret):
                 raise PeerError("a key for earlier rounds than the present one's", peer="server", phase="keys")
             key = OwnKey(state, session, body.first_round, state.entropy(holder_state.SEED_BYTES))
             state.own_floor = max(state.floor(session), body.first_round - 1)
-            if state.session != session:  # another session's rounds have the same numbers
-                state.done = None
             state.session, state.key, state.round, state.waiting = session, key, None, None
         state.out.append(key.frame)
 
