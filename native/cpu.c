@@ -19,11 +19,12 @@ static uint32_t detect(void)
         return 0;
     found |= (c >> 25 & 1) ? SA_CPU_AES : 0;
     found |= (c >> 19 & 1) ? SA_CPU_SSE41 : 0;
-    const int osxsave = c >> 27 & 1, avx = c >> 28 & 1;
+    const int osxsave = c >> 27 & 1, avx = c >> 28 & 1, fma = c >> 12 & 1;
     const uint64_t saved = osxsave ? read_xcr0() : 0;
     if (!avx || (saved & 0x6) != 0x6 || !__get_cpuid_count(7, 0, &a, &b, &c, &d))
         return found; /* XMM and YMM are not saved, or there is no leaf 7 */
     found |= (b >> 5 & 1) ? SA_CPU_AVX2 : 0;
+    found |= fma ? SA_CPU_FMA : 0;
     found |= (c >> 9 & 1) ? SA_CPU_VAES : 0;
     if ((saved & 0xe6) != 0xe6)
         return found; /* nor opmask and both halves of ZMM */
@@ -31,6 +32,7 @@ static uint32_t detect(void)
     if ((b & f_dq_bw_vl) == f_dq_bw_vl) {
         found |= SA_CPU_AVX512;
         found |= (c & vbmi_vbmi2) == vbmi_vbmi2 ? SA_CPU_VBMI2 : 0;
+        found |= (b >> 21 & 1) != 0 && (c >> 14 & 1) != 0 ? SA_CPU_IFMA : 0;
     }
     return found;
 }
@@ -58,6 +60,11 @@ static uint32_t detect(void)
 }
 #endif
 
+/* Features that a build for tests takes as missing. */
+#ifndef SA_HIDDEN_FEATURES
+#define SA_HIDDEN_FEATURES 0
+#endif
+
 /* Asked once: in a virtual machine each CPUID leaves it, and costs tens of microseconds. */
 uint32_t sa_cpu_features(void)
 {
@@ -68,5 +75,5 @@ uint32_t sa_cpu_features(void)
         found = detect() | asked;
         __atomic_store_n(&known, found, __ATOMIC_RELAXED);
     }
-    return found & ~asked;
+    return found & ~asked & ~(uint32_t)SA_HIDDEN_FEATURES;
 }

@@ -33,16 +33,16 @@
 static const struct sa_impl impls[] = {
 #if defined(SA_X86_64)
     {"vaes512", SA_CPU_VAES512, 176, 512, SA_AES(vaes512), SA_ENCODES(avx512), SA_PACKS_AVX512,
-     sa_split_run_u64_avx512, &sa_ring_portable},
+     sa_split_run_u64_avx512, &sa_ring_ifma},
     {"vaes256", SA_CPU_VAES256, 176, 256, SA_AES(vaes256), SA_ENCODES(avx2), SA_PACKS_AVX2,
-     sa_split_run_u64_avx2, &sa_ring_portable},
+     sa_split_run_u64_avx2, &sa_ring_avx2},
     {"avx2", SA_CPU_AES | SA_CPU_SSE41 | SA_CPU_AVX2, 176, 128, SA_AES(avx2), SA_ENCODES(avx2), SA_PACKS_AVX2,
-     sa_split_run_u64_avx2, &sa_ring_portable},
+     sa_split_run_u64_avx2, &sa_ring_avx2},
     {"aesni", SA_CPU_AES | SA_CPU_SSE41, 176, 128, SA_AES(aesni), SA_ENCODES(portable), SA_PACKS_PORTABLE,
      sa_split_run_u64_portable, &sa_ring_portable},
 #elif defined(SA_NEON_AES)
     {"neon", SA_CPU_AES, 176, 128, SA_AES(neon), SA_ENCODES(neon), SA_PACKS_PORTABLE,
-     sa_split_run_u64_portable, &sa_ring_portable},
+     sa_split_run_u64_portable, &sa_ring_neon},
 #endif
     {"portable", 0, 704, 128, SA_AES(portable), SA_ENCODES(portable), SA_PACKS_PORTABLE,
      sa_split_run_u64_portable, &sa_ring_portable},

@@ -25,7 +25,9 @@ enum {
     SA_CPU_AVX2 = 1u << 2,
     SA_CPU_VAES = 1u << 3,
     SA_CPU_AVX512 = 1u << 4, /* F, BW, VL and DQ */
-    SA_CPU_VBMI2 = 1u << 5   /* VBMI and VBMI2 */
+    SA_CPU_VBMI2 = 1u << 5,  /* VBMI and VBMI2 */
+    SA_CPU_IFMA = 1u << 6,   /* 512-bit IFMA and VPOPCNTDQ */
+    SA_CPU_FMA = 1u << 7     /* FMA3, on 256-bit registers */
 };
 
 uint32_t sa_cpu_features(void);

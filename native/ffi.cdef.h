@@ -101,7 +101,8 @@ int sa_shamir_weights_u64(const uint64_t *xs, size_t t, uint64_t *weights, uint6
 int sa_shamir_combine_u64(const uint64_t *weights, size_t t, const uint64_t *shares, size_t m, uint64_t *out);
 
 /* Z_q[X]/(X^N + 1), N = 1024 to 8192, q prime, 1 mod 2N, from 2^18 to 2^61. table: sa_ring_table_words(N) words, filled by the
- * caller: q, N, bits of q, floor(2^(2 bits) / q), 1/N mod q, its quotient, ten zeros; then for i < N, psi^r(i), their
+ * caller: q, N, bits of q, floor(2^(2 bits) / q), 1/N mod q, its quotient, log2 N, 2^52/N mod q, its quotient, 1/q mod 2^52, six
+ * zeros; then for i < N, psi^r(i), their
  * quotients, psi^-r(i), their quotients, where psi is a primitive 2N-th root of unity, r reverses log2 N bits, and the quotient of
  * w is floor(2^64 w / q). Residues are canonical. scratch: sa_ring_scratch_bytes(N), any alignment; zero after SA_OK where
  * anything in it was secret. */
@@ -121,7 +122,7 @@ int sa_ring_add_uniform(const uint64_t *table, uint64_t *acc, size_t n, const ui
 
 /* n values, one a coefficient. public_key: the transforms of a and b; secret: that of s. A payload: for each polynomial c1, then of
  * c0 as many coefficients as there are values, each packed to bits of q; the seeded one is without c1. A payload that is refused
- * leaves c1 and c0 as they were. */
+ * leaves c1 and c0 as they were; where a value is refused out is zero. */
 int sa_rlwe_encrypt(const uint64_t *table, const uint64_t *public_key, const uint64_t *values, size_t n, uint64_t delta,
                     const uint8_t *key, const uint8_t *pad, uint64_t first, uint8_t *out, size_t out_bytes, uint8_t *scratch,
                     size_t scratch_bytes);

@@ -11,9 +11,10 @@
 #define SA_RING_MAX_DEGREE 8192
 
 struct sa_ring {
-    uint64_t q, barrett, last, last_quotient; /* floor(2^(2 * bits) / q); 1 / N and its quotient */
+    uint64_t q, barrett, last, last_quotient;          /* floor(2^(2 bits) / q); 1/N and its quotient */
+    uint64_t shifted, shifted_quotient, inverse_of_q;  /* 2^52/N mod q and its quotient; 1/q mod 2^52 */
     size_t n;
-    unsigned bits;
+    unsigned bits, log; /* of q; log2 N */
     const uint64_t *roots, *quotients, *inverses, *inverse_quotients;
 };
 
@@ -21,13 +22,15 @@ SA_INLINE struct sa_ring sa_ring_open(const uint64_t *table)
 {
     const size_t n = (size_t)table[1];
     const uint64_t *const arrays = table + SA_RING_HEADER;
-    return (struct sa_ring){table[0], table[3], table[4], table[5], n, (unsigned)table[2],
+    return (struct sa_ring){table[0], table[3], table[4], table[5], table[7], table[8], table[9], n, (unsigned)table[2], (unsigned)table[6],
                             arrays, arrays + n, arrays + 2 * n, arrays + 3 * n};
 }
 
 /* In place; canonical in, canonical out. */
 typedef void sa_ring_transform_fn(const struct sa_ring *ring, uint64_t *poly);
-/* out = a * b, or out += a * b, coefficient by coefficient. */
+/* out = the polynomial whose transform is a * b; out may be a. */
+typedef void sa_ring_return_fn(const struct sa_ring *ring, uint64_t *out, const uint64_t *a, const uint64_t *b);
+/* out += a * b, coefficient by coefficient. */
 typedef void sa_ring_multiply_fn(const struct sa_ring *ring, uint64_t *out, const uint64_t *a, const uint64_t *b, size_t n);
 /* One residue of every two words. */
 typedef void sa_ring_uniform_fn(uint64_t q, uint64_t *out, const uint64_t *words, size_t n);
@@ -40,6 +43,7 @@ typedef void sa_ring_scale_fn(uint64_t q, uint64_t *acc, const uint64_t *values,
 /* acc += other where other is below 2q but perhaps not canonical; *seen |= every word. Returns a word whose top bit is set when
  * some word was q or more. */
 typedef uint64_t sa_ring_checked_fn(uint64_t q, uint64_t *acc, const uint64_t *other, size_t n, uint64_t *seen);
+/* A word whose top bit is set when some value, of any size, is above `limit`, itself below 2^63. */
 typedef uint64_t sa_ring_above_fn(uint64_t limit, const uint64_t *values, size_t n);
 
 struct sa_ring_impl {
@@ -47,7 +51,8 @@ struct sa_ring_impl {
     unsigned max_bits;
     const struct sa_ring_impl *otherwise; /* where the machine or the modulus is not for this one */
     sa_ring_transform_fn *forward, *inverse;
-    sa_ring_multiply_fn *multiply, *multiply_add;
+    sa_ring_return_fn *multiply_inverse;
+    sa_ring_multiply_fn *multiply_add;
     sa_ring_uniform_fn *uniform;
     sa_ring_round_fn *round;
     sa_ring_add_fn *add, *subtract;
@@ -57,7 +62,22 @@ struct sa_ring_impl {
     sa_ring_above_fn *above;
 };
 
+/* Transforms and products in 64-bit words, for every implementation that has none of its own. */
+sa_ring_transform_fn sa_ring_forward_portable, sa_ring_inverse_portable;
+sa_ring_return_fn sa_ring_multiply_inverse_portable;
+sa_ring_multiply_fn sa_ring_multiply_add_portable;
+sa_ring_uniform_fn sa_ring_uniform_portable;
+sa_ring_round_fn sa_ring_round_portable;
+#define SA_RING_WORDS                                                                                     \
+    sa_ring_forward_portable, sa_ring_inverse_portable, sa_ring_multiply_inverse_portable,                     \
+        sa_ring_multiply_add_portable, sa_ring_uniform_portable, sa_ring_round_portable
+
 extern const struct sa_ring_impl sa_ring_portable;
+#if defined(SA_X86_64)
+extern const struct sa_ring_impl sa_ring_ifma, sa_ring_avx2, sa_ring_avx2_wide;
+#elif defined(SA_AARCH64)
+extern const struct sa_ring_impl sa_ring_neon;
+#endif
 
 /* The kernels for moduli of this many bits on the implementation in use. */
 const struct sa_ring_impl *sa_ring_kernels(unsigned bits);

@@ -95,13 +95,18 @@ class Aggregate:
         Clients whose shares were provably wrong, and what they did.
     nbytes : int
         Memory of the opened sums, before anything is decoded.
+    salt : bytes
+        In ckks, 32 bytes that open the receipt's commitment to the sum; to be shown only to those who may see the sum.
     """
 
-    def __init__(self, decoded: Decoded, receipt: Receipt, blamed: Mapping[str, str], nbytes: int) -> None:
+    def __init__(
+        self, decoded: Decoded, receipt: Receipt, blamed: Mapping[str, str], nbytes: int, salt: bytes = b""
+    ) -> None:
         self._decoded = decoded
         self.receipt = receipt
         self.blamed = blamed
         self.nbytes = nbytes
+        self.salt = salt
 
     def release(self) -> None:
         """Forget what was decoded; it is decoded anew when asked for."""

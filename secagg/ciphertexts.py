@@ -18,6 +18,7 @@ from secagg.hazmat.rlwe import SecretKey, Sum, encrypt
 from secagg.lattice import CipherSegment
 from secagg.params import Params
 from secagg.protocols.ckks import EncryptedUpload
+from secagg.protocols.secret import Secret
 from secagg.receipt import result_digest
 from secagg.spool import Spool
 from secagg.wire import ChunkPlan
@@ -27,6 +28,8 @@ __all__ = ["CipherAccumulator", "Encrypting"]
 
 Place = tuple[int, int]
 Pin = Callable[[Source, int, int, int, int], Source]
+Values = Callable[[int, int], NDArray[np.unsignedinteger]]
+BLOCK = 1 << 15  # coefficients that are encoded and encrypted in one go
 
 
 class Encrypting:
@@ -61,36 +64,56 @@ class Encrypting:
         """
         for index, start, stop in self._plan.segments[number]:
             fixed = source if pin is None else pin(source, number, index, start, stop)
-            lanes, clipped = fixed.encode(number, start, stop)
-            yield self._chunk(lanes, number, index, upload), clipped
+            work = _Encoding(fixed, number, start)
+            yield self._chunk(work.values, stop - start, number, index, upload), sum(work.clipped)
 
     def head(self, source: Source, clipped: int, upload: EncryptedUpload) -> bytes:
         """Return the encrypted frame of the head segment, which knows how many values were clipped in all."""
-        return self._chunk(source.head(clipped), 0, 0, upload)
+        lanes = source.head(clipped)
+        return self._chunk(lambda low, high: lanes[low:high], len(lanes), 0, 0, upload)
 
-    def _chunk(self, lanes: NDArray[np.unsignedinteger], number: int, index: int, upload: EncryptedUpload) -> bytes:
+    def _chunk(self, values: Values, count: int, number: int, index: int, upload: EncryptedUpload) -> bytes:
+        """Return the frame of one chunk, filled a few polynomials at a time so that they stay in the cache."""
         cut, ring = self._plan.segments[number], self._plan.ring
-        values = cut.split(lanes)
-        lanes.fill(0)
         payload = bytearray(cut.payload_bytes(index))
-        poly = 2 * ring.degree * ring.bits // 8
+        poly, group = 2 * ring.degree * ring.bits // 8, cut.group
+        polys = max(group, BLOCK // ring.degree // group * group)
+        unit = polys * ring.degree // cut.limbs
 
-        def run(low: int, high: int) -> None:
-            at = low // ring.degree
-            end = len(payload) if high == len(values) else high // ring.degree * poly
-            encrypt(
-                upload.public, values[low:high], self._plan.delta, upload.key, cut.number(index) + at, pad=upload.pad,
-                out=memoryview(payload)[at * poly : end],
-            )  # fmt: skip
+        def fill(low: int, high: int) -> None:
+            for at in range(low, high, unit):
+                stop, first = min(at + unit, high), at // unit * polys
+                end = len(payload) if stop == count else (first + polys) * poly
+                lanes = values(at, stop)
+                coefficients = cut.split(lanes)
+                try:
+                    encrypt(
+                        upload.public, coefficients, self._plan.delta, upload.key, cut.number(index) + first, pad=upload.pad,
+                        out=memoryview(payload)[first * poly : end],
+                    )  # fmt: skip
+                finally:
+                    lanes.fill(0)
+                    coefficients.fill(0)
 
-        try:
-            self._workers.each(run, self._workers.split(len(values), ring.degree))
-        finally:
-            values.fill(0)
+        self._workers.each(fill, self._workers.split(count, unit))
         return upload.chunk(number, index, memoryview(payload))
 
 
-class CipherAccumulator:
+class _Encoding:
+    """The values of one chunk; ranges of it may be asked for by several threads."""
+
+    def __init__(self, source: Source, number: int, start: int) -> None:
+        self._source, self._number, self._start = source, number, start
+        self.clipped: list[int] = []
+
+    def values(self, low: int, high: int) -> NDArray[np.unsignedinteger]:
+        """Return the encoded values of a range of the chunk."""
+        lanes, clipped = self._source.encode(self._number, self._start + low, self._start + high)
+        self.clipped.append(clipped)
+        return lanes
+
+
+class CipherAccumulator(Secret):
     """Sums of ciphertexts by group (clients that trained on the same model), and what opens one.
 
     Parameters
@@ -159,15 +182,14 @@ class CipherAccumulator:
             A residue is not below the modulus, padding is not zero, a polynomial is transparent, or there are too many groups;
             the sum is as it was.
         """
-        sums = self._sums.get(group)
+        sums, fresh = self._sums.get(group), False
         if sums is None:
             if len(self._sums) >= self._max_groups:
                 raise InputError("too many different contexts in one round")
             ring = self._plan.ring
             sums = [[Sum(ring, cut.coefficients(index)) for index, _, _ in cut] for cut in self._plan.segments]
-            self._sums[group] = sums
-        if self._broken:
-            raise AbortError("an upload was added in part when the machine failed; abort the round")
+            fresh = True
+        self._check_whole()
         self._broken = True  # until all of it is added, or none
         added: list[tuple[Sum, memoryview]] = []
         try:
@@ -182,8 +204,14 @@ class CipherAccumulator:
             self._broken = False
             raise
         self._broken = False
+        if fresh:  # a refused upload leaves no empty group behind
+            self._sums[group] = sums
         if not self._keep:
             self._spool.drop(client)
+
+    def _check_whole(self) -> None:
+        if self._broken:
+            raise AbortError("an upload was added in part when the machine failed; abort the round")
 
     def total(self, group: bytes) -> Iterator[tuple[Place, bytes]]:
         """Yield the chunks of a group's sum."""
@@ -192,8 +220,9 @@ class CipherAccumulator:
                 yield (number, index), total.to_bytes()
 
     def _of(self, group: bytes) -> list[list[Sum]]:
-        if group not in self._sums or self._broken:
+        if group not in self._sums:
             raise StateError("no upload was folded into this group")
+        self._check_whole()
         return self._sums[group]
 
     # -- the holder's opening -------------------------------------------------------------------------------------

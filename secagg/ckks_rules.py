@@ -10,18 +10,17 @@ from secagg.rules import check_counts, settle_counts
 if TYPE_CHECKING:
     from secagg.params import Params
 
-__all__ = ["UNUSED", "check", "settle"]
-
-UNUSED = ("threshold", "min_cohort", "neighbours")  # there are no shares and no graph
+__all__ = ["check", "settle"]
 
 
 def settle(params: Params) -> dict[str, int]:
     """Return the fields whose defaults depend on others."""
-    for name in UNUSED:
-        if getattr(params, name) is not None:
-            raise ParameterError(f"{name} belongs to pairwise; protocol='ckks' has no shares and no graph")
     counts = settle_counts(params)
-    return counts | {"threshold": 1, "min_cohort": counts["min_clients"], "neighbours": 0}
+    unused = {"threshold": 1, "min_cohort": counts["min_clients"], "neighbours": 0}
+    for name, value in unused.items():
+        if getattr(params, name) not in (None, value):
+            raise ParameterError(f"{name} belongs to pairwise; protocol='ckks' has no shares and no graph")
+    return counts | unused
 
 
 def check(params: Params) -> None:

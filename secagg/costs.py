@@ -2,7 +2,7 @@
 
 References
 ----------
-docs/spec/pairwise.md, section 2 (frames) and sections 4 to 7 (their bodies).
+docs/spec/pairwise.md, section 2 (frames) and sections 4 to 7 (their bodies); docs/spec/ckks.md, section 3.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Traffic", "traffic"]
+__all__ = ["HolderTraffic", "Traffic", "ckks_traffic", "traffic"]
 
 HASH = 32
 SIGNATURE = 64
@@ -144,4 +144,88 @@ def traffic(
         round_down=masked_request + unmask_request,
         answer_up=answer(others),
         answer_down=unmask_request,
+    )
+
+
+@dataclass(frozen=True)
+class HolderTraffic:
+    """Bytes of a ckks round, a key's share of which is in `key`.
+
+    Attributes
+    ----------
+    client_up, client_down : int
+        One steady round of a participant: its upload; the request.
+    holder_up, holder_down : int
+        One round of the key holder: its answer; the request, and the sum or the uploads.
+    key : int
+        Bytes of one key announcement, which goes to the server once and to each client once.
+    """
+
+    client_up: int
+    client_down: int
+    holder_up: int
+    holder_down: int
+    key: int
+
+
+def _chunk(sender: int, number: int, segment: int, index: int, payload: int) -> int:
+    fixed = HEADER + 1 + _bin(SESSION) + _str(sender) + number + _int(segment) + _int(index)
+    return fixed + _bin(SIGNATURE) + _bin(payload)
+
+
+def ckks_traffic(
+    *,
+    participants: int,
+    rounds: int,
+    public_key: int,
+    uploads: Sequence[Sequence[int]],
+    results: Sequence[Sequence[int]],
+    padded: bool,
+    recompute: bool,
+    id_bytes: int = 16,
+    round_id: int = 1,
+) -> HolderTraffic:
+    """Return the bytes of a ckks round in which everybody answers.
+
+    Parameters
+    ----------
+    participants, rounds : int
+        In a round, and under one key.
+    public_key : int
+        Bytes of the RLWE public key.
+    uploads, results : sequence of sequence of int
+        Per segment, the payload bytes of each chunk of an upload, and of an opened sum (empty if the holder keeps it).
+    padded, recompute : bool
+        As in Params.
+    id_bytes : int
+        Length of a client id.
+    round_id : int
+        A typical one; larger ids take a few bytes more.
+    """
+    number = _int(round_id)
+    holder = len("(key holder)")
+    key = _envelope(holder, 1 + number + _int(rounds) + 3 * _bin(HASH) + _bin(public_key))
+    request = _envelope(0, 1 + number + 2 * _bin(HASH) + _ranks(participants) + 1)
+    header = _envelope(id_bytes, 1 + number + 5 * _bin(HASH) + _bin(HASH if padded else 0))
+
+    def bulk(sender: int, sizes: Sequence[Sequence[int]], more: int = 0) -> int:
+        return sum(
+            _chunk(sender, number, segment, index, size + more)
+            for segment, row in enumerate(sizes)
+            for index, size in enumerate(row)
+        )
+
+    decrypt = _envelope(
+        0,
+        1 + number + 3 * _bin(HASH) + _bin(0 if recompute else HASH) + _ranks(participants) + _array(participants)
+        + participants * _bin(header),
+    )  # fmt: skip
+    salt = _bin(HASH + BOX if results else 0)
+    answer = _envelope(holder, 1 + number + 3 * _bin(HASH) + _bin(SIGNATURE) + salt)
+    return HolderTraffic(
+        client_up=header + bulk(id_bytes, uploads),
+        client_down=request,
+        holder_up=answer + bulk(holder, results, BOX),
+        holder_down=decrypt + (participants * bulk(id_bytes, uploads) if recompute else bulk(0, uploads)),
+        key=key,
     )

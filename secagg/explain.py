@@ -18,7 +18,7 @@ from secagg.wire import ChunkPlan
 if TYPE_CHECKING:
     from secagg.params import Params
 
-__all__ = ["Explanation", "explain"]
+__all__ = ["Explanation", "errors", "explain", "human"]
 
 FLOAT32_BYTES = 4
 ROUND_EXCHANGES = SETUP_EXCHANGES = 2
@@ -56,6 +56,10 @@ class Explanation:
 
 def explain(params: Params) -> Explanation:
     """Return what these Params mean; see `Params.explain`."""
+    if params.protocol == "ckks":
+        from secagg.explain_ckks import explain_ckks  # it builds on this module
+
+        return explain_ckks(params)
     plans = [ChunkPlan(s.count, s.w, params.frame_bytes) for s in params.segment_plan.segments]
     sizes = [(plan.chunks, plan.payload_bytes(0), plan.payload_bytes(plan.chunks - 1)) for plan in plans]
     cost = traffic(
@@ -63,7 +67,7 @@ def explain(params: Params) -> Explanation:
         rounds=params.rounds_per_setup, chunks=sizes,
     )  # fmt: skip
     size, size_data = _bytes(params, cost)
-    error, error_data = _errors(params)
+    error, error_data = errors(params)
     away = params.clients - params.threshold if params.full else _most_missing(params)
     lost = params.max_participants - params.min_clients
     bound, bound_data = _bound(params, away)
@@ -190,8 +194,8 @@ def _bytes(params: Params, cost: Traffic) -> tuple[tuple[tuple[str, str], ...], 
         (
             "bytes",
             (
-                f"a participant sends {_human(cost.round_up)} a round and receives {_human(cost.round_down)}; the setup adds "
-                f"{_human(cost.setup_up)} up and {_human(cost.setup_down)} down: {_human(up)} up and {_human(down)} down a round "
+                f"a participant sends {human(cost.round_up)} a round and receives {human(cost.round_down)}; the setup adds "
+                f"{human(cost.setup_up)} up and {human(cost.setup_down)} down: {human(up)} up and {human(down)} down a round "
                 f"on average (ids of 16 bytes; the model itself not counted)"
             ),
         ),
@@ -199,7 +203,7 @@ def _bytes(params: Params, cost: Traffic) -> tuple[tuple[tuple[str, str], ...], 
             "",
             (
                 f"{8 * cost.round_up / values:.1f} bits a value up, {factor:.3f} of a float32 update; through the server "
-                f"{_human(server)} a round"
+                f"{human(server)} a round"
             ),
         ),
     )
@@ -212,7 +216,8 @@ def _bytes(params: Params, cost: Traffic) -> tuple[tuple[tuple[str, str], ...], 
     return lines, data
 
 
-def _human(count: float) -> str:
+def human(count: float) -> str:
+    """Return a number of bytes as a person would say it."""
     if count < 1000:
         return f"{count:.0f} B"
     units = ["kB", "MB", "GB", "TB"]
@@ -222,7 +227,8 @@ def _human(count: float) -> str:
     return f"{count / 1000:.3g} {units[0]}"
 
 
-def _errors(params: Params) -> tuple[tuple[tuple[str, str], ...], dict[str, Any]]:
+def errors(params: Params) -> tuple[tuple[tuple[str, str], ...], dict[str, Any]]:
+    """Return what encoding does to every segment, in words and as data."""
     found = [_segment(params, segment) for segment in params.segment_plan.segments[1:]]
     weights = params.segment_plan.total_weight
     modulus = (

@@ -135,12 +135,13 @@ class KeyHolder:
             sums = bulk.lanes()
             decoded = decode_sums(self._params, sums, len(current.headers))
             uploads = {name: header.tag for name, header in current.headers.items()}
-            signature = {HOLDER: self._identity.sign(current.account)}
+            signature = {HOLDER: current.signature}
             receipt = Receipt(
                 self.session or b"", current.round_id, self._params.hash, self._core.key_hash, self._roster.hash(),
                 current.context, current.result_hash, current.participants, uploads, signature,
             )  # fmt: skip
-            self._results[current.round_id] = Aggregate(decoded, receipt, {}, sum(array.nbytes for array in sums))
+            nbytes = sum(array.nbytes for array in sums)
+            self._results[current.round_id] = Aggregate(decoded, receipt, {}, nbytes, current.salt)
             for old in sorted(self._results)[:-KEPT_RESULTS]:
                 del self._results[old]
 

@@ -23,10 +23,21 @@ from secagg.encoding import Segment
 from secagg.errors import InputError, ParameterError
 from secagg.hazmat.ring import Ring, modulus
 
-__all__ = ["DEGREES", "FAILURE_LOG2", "MAX_BITS", "CipherPlan", "CipherSegment", "Room", "choose", "noise_radius"]
+__all__ = [
+    "DEGREES",
+    "FAILURE_LOG2",
+    "MAX_BITS",
+    "STANDARD_BITS",
+    "CipherPlan",
+    "CipherSegment",
+    "Room",
+    "choose",
+    "noise_radius",
+]
 
-# Largest modulus, in bits, for 128-bit classical security with a ternary secret: a bit or more below the table of the
-# Homomorphic Encryption Security Standard (27, 54, 109, 218); from 4096 on it is the kernels' word that ends first.
+# Largest log2 q for 128-bit classical security with a ternary secret: Homomorphic Encryption Security Standard, 2018.
+STANDARD_BITS = {1024: 27, 2048: 54, 4096: 109, 8192: 218}
+# What is taken: a bit less; from 4096 on it is the kernels' word that ends first.
 MAX_BITS = {1024: 26, 2048: 53, 4096: 60, 8192: 60}
 DEGREES = tuple(MAX_BITS)
 LEAN_DEGREES = (2048, 4096, 8192)  # 1024 leaves no margin: it is there for those who ask for it
@@ -38,7 +49,9 @@ MARGIN = (15, 16)
 MAX_LIMBS = 8
 
 
-def noise_radius(degree: int, clients: int, coefficients: int, failure_log2: float = FAILURE_LOG2) -> float:
+def noise_radius(
+    degree: int, clients: int, coefficients: int, polynomials: int, failure_log2: float = FAILURE_LOG2
+) -> float:
     """Return what no coefficient's noise exceeds but with probability 2**failure_log2, all coefficients together.
 
     Parameters
@@ -47,7 +60,7 @@ def noise_radius(degree: int, clients: int, coefficients: int, failure_log2: flo
         N, a power of two.
     clients : int
         n, ciphertexts in the sum.
-    coefficients : int
+    coefficients, polynomials : int
         How many are decrypted under one sum.
     failure_log2 : float
 
@@ -55,7 +68,6 @@ def noise_radius(degree: int, clients: int, coefficients: int, failure_log2: flo
     ----------
     docs/spec/ckks.md, section 5; Hsu, Kakade and Zhang (2012) for the norm of U, Hoeffding (1963) for that of s.
     """
-    polynomials = -(-coefficients // degree)
     # A quarter of the failure for the norms, the rest for the coefficients.
     x = math.log(2) * (2 - failure_log2 + math.log2(polynomials + 1))
     u = clients * 2 / 3 * (degree + 2 * math.sqrt(degree * x) + 2 * x)
@@ -123,6 +135,11 @@ class CipherSegment:
     bits: int
     step: int
     most: int
+
+    @property
+    def group(self) -> int:
+        """Polynomials after which a value ends with one."""
+        return self.limbs // math.gcd(self.limbs, self.degree)
 
     @property
     def polynomials(self) -> int:
@@ -201,6 +218,11 @@ class CipherPlan:
     segments: tuple[CipherSegment, ...]
     rooms: tuple[Room, ...]
 
+    def canonical(self) -> tuple[object, ...]:
+        """Return what all parties must have chosen alike: ring, delta, and the cut of every segment."""
+        cuts = tuple((segment.limbs, segment.limb_bits) for segment in self.segments)
+        return (self.ring.degree, self.ring.bits, self.delta, cuts)
+
     @property
     def worst(self) -> int:
         """Largest distance from delta times an integer that a decrypted coefficient may have."""
@@ -248,17 +270,18 @@ def _fit(ring: tuple[int, int], rooms: tuple[Room, ...], clients: int) -> tuple[
     """Return the noise in a ring and every segment's cut; None if the ring is too small."""
     degree, bits = ring
     coefficients = sum(room.count for room in rooms)
+    polynomials = sum(-(-room.count // degree) for room in rooms)
     while True:  # more limbs make more coefficients, and so, a little, more noise
-        radius = noise_radius(degree, clients, coefficients)
+        radius = noise_radius(degree, clients, coefficients, polynomials)
         least = 2 * (math.ceil(radius) * MARGIN[1] // MARGIN[0] + 2)
         cuts = [room.limbs(modulus(bits) // least - 1, clients) for room in rooms]
         found = [cut for cut in cuts if cut is not None]
         if len(found) < len(rooms):
             return None
-        needed = sum(room.count * limbs for room, (limbs, _) in zip(rooms, found, strict=True))
-        if needed <= coefficients:
+        sizes = [room.count * limbs for room, (limbs, _) in zip(rooms, found, strict=True)]
+        if sum(sizes) <= coefficients:
             return radius, found
-        coefficients = needed
+        coefficients, polynomials = sum(sizes), sum(-(-size // degree) for size in sizes)
 
 
 @cache
@@ -323,7 +346,7 @@ def choose(
     made: list[CipherSegment] = []
     for room, (limbs, limb_bits) in zip(rooms, cuts, strict=True):
         first = made[-1].first + made[-1].polynomials if made else 0
-        group = limbs // math.gcd(limbs, degree)  # polynomials after which a value ends with one
+        group = limbs // math.gcd(limbs, degree)
         step = frame_bytes // (2 * degree * bits // 8) // group * group
         if not step:
             least = group * 2 * degree * bits // 8

@@ -237,7 +237,9 @@ class Params:
             if field.name in CKKS_FIELDS and self.protocol != "ckks":
                 continue
             value = getattr(self, field.name)
-            if field.name == "segments":
+            if field.name == "ring":
+                value = self.cipher_plan.canonical()
+            elif field.name == "segments":
                 value = tuple((name, encoding.canonical()) for name, encoding in value)
             elif isinstance(value, FixedPoint | Integer | Layout):
                 value = value.canonical()
@@ -265,8 +267,7 @@ class Params:
             if len(given) != len(names) - (0 if ckks else len(CKKS_FIELDS)):
                 raise ParameterError("not the canonical bytes of Params")
             if ckks:
-                values = {name: value for name, value in values.items() if name not in ckks_rules.UNUSED}
-                values["ring"] = tuple(values["ring"])
+                values["ring"] = tuple(values["ring"][:2])
             values["layout"] = Layout.from_canonical(values["layout"])
             values["encoding"] = encoding_from_canonical(values["encoding"])
             values["segments"] = {name: encoding_from_canonical(each) for name, each in values["segments"]}

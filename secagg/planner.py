@@ -67,7 +67,8 @@ def plan(
     clip : float
         Largest magnitude of a value.
     **fixed
-        Any field of `Params`, kept as it is; None leaves it to the plan.
+        Any field of `Params`, kept as it is; None leaves it to the plan. ``protocol="ckks"`` needs ``reveal=`` too; the ring is
+        then the one of the smallest uploads.
 
     Raises
     ------
@@ -91,6 +92,7 @@ def plan(
     for name in COUNTS:
         if isinstance(fixed.get(name, 0), bool) or not isinstance(fixed.get(name, 0), int):
             raise ParameterError(f"{name} must be an integer")
+    ckks = fixed.get("protocol") == "ckks"
     p = _participants(sample, clients, fixed)
     away, lost = _dropouts(dropout, clients, p)
     wanted = {
@@ -99,7 +101,14 @@ def plan(
         "corrupt": max(1, math.ceil(clients / 10)) if corrupt is None else _share("corrupt", corrupt, clients),
         **fixed,
     }  # fmt: skip
-    if threat == "semi-honest":
+    if ckks:
+        wanted = {"rounds_per_setup": MOST_ROUNDS} | wanted  # a key's batch: nothing grows with it
+        if wanted["min_clients"] - int(wanted["corrupt"]) < int(wanted.get("min_honest", 2)):
+            raise ParameterError(
+                f"losing {lost} of {p} participants leaves {p - lost}, of which {wanted['corrupt']} may be corrupt: fewer than "
+                f"min_honest={wanted.get('min_honest', 2)} honest updates in a sum; lower dropout or corrupt"
+            )
+    elif threat == "semi-honest":
         wanted |= _sparse(wanted, away, lost)
     else:
         if wanted.get("neighbours", clients - 1) != clients - 1:
@@ -111,10 +120,10 @@ def plan(
         _check_dropouts(wanted, away, lost)
     params = Params(**wanted)
     if dropout is not None:
-        _check_survives(params, away, lost)
+        _check_survives(params, 0 if ckks else away, lost)
     if error is not None:
         _check_error(params, error)
-    if "rounds_per_setup" not in fixed:
+    if "rounds_per_setup" not in wanted:
         params = Params(**wanted, rounds_per_setup=_rounds(params))
     return params
 

@@ -16,7 +16,7 @@ from secagg.files import RECEIPT, Tagged, decode_object, encode_object, read_bou
 from secagg.hazmat import signing
 from secagg.hazmat.transcript import digest, u64
 from secagg.identity import check_id
-from secagg.protocols.accounts import account_digest, participants_digest, survivors_digest
+from secagg.protocols.accounts import account_digest, holder_statement, participants_digest, survivors_digest
 from secagg.wire import HOLDER
 
 if TYPE_CHECKING:
@@ -77,13 +77,15 @@ class Receipt:
         16 bytes.
     round_id : int
     params_hash, setup_hash, members_hash, context_hash, result_hash : bytes
-        32 bytes each. In ckks the setup is the holder's key, and the members are the roster.
+        32 bytes each. In ckks the setup is the holder's key, the members are the roster, and the result's is a commitment, with
+        the salt that is `Aggregate.salt`.
     participants : tuple of str
         Sorted ids of those who were asked for an update.
     uploads : mapping of str to bytes
         Each survivor's id and the 32-byte tag of the upload that was counted, as its signed header has it.
     signatures : mapping of str to bytes
-        Each answering client's signature on the account; in ckks the key holder's alone, under ``"(key holder)"``.
+        Each answering client's signature on the account; in ckks the key holder's alone, on account and result, under
+        ``"(key holder)"``.
     server_signature : bytes
         The server's signature on account, result and the clients' signatures.
 
@@ -158,8 +160,10 @@ class Receipt:
         for name, signature in self.signatures.items():
             if name in self.participants and name not in self.uploads:
                 raise AuthenticationError("a dropout signed this receipt: it cannot have", peer=name)
-            key = roster.holder if name == HOLDER else roster.key(name)
-            _check_signature(key or b"", account, signature, name)
+            if name == HOLDER:
+                _check_signature(roster.holder or b"", holder_statement(account, self.result_hash), signature, name)
+            else:
+                _check_signature(roster.key(name), account, signature, name)
         _check_signature(roster.server, self.statement, self.server_signature, "server")
 
     def _check_signers(self, roster: Roster, params: Params | None) -> None:
@@ -218,8 +222,12 @@ class Receipt:
         participants = participants_digest(self.setup_hash, self.round_id, self.participants)
         for what, told, signed in (
             ("under other Params", self.params_hash, header.params_hash),
-            ("in another setup", self.setup_hash, header.setup_hash),
-            ("among other members", self.members_hash, header.members_hash),
+            (
+                "in another setup",
+                self.setup_hash,
+                getattr(header, "setup_hash", None) or getattr(header, "key_hash", b""),
+            ),
+            ("among other members", self.members_hash, getattr(header, "members_hash", self.members_hash)),
             ("among other participants", participants, header.participants_hash),
             ("for another model context", self.context_hash, header.context_hash),
         ):

@@ -15,6 +15,7 @@ from secagg.errors import AbortError, InternalError, ParameterError, SecAggError
 from secagg.identity import Identity, Roster
 from secagg.params import Params
 from secagg.protocols.ckks import CkksServer, Decryption
+from secagg.protocols.ckks.messages import result_commitment
 from secagg.protocols.pairwise import Opening, PairwiseServer
 from secagg.receipt import Receipt, result_digest
 from secagg.spool import Spool
@@ -252,14 +253,15 @@ class Server:
             found = result_digest(sums)
         elif self._params.reveal == "server":
             sums = bulk.lanes()
-            found = result_digest(sums)
+            found = result_commitment(opening.salt, result_digest(sums))
             if found != opening.result_hash:
                 raise AbortError("the key holder's result is not the one it signed for; nothing was released")
         else:
             receipt = self._receipt(opening, opening.result_hash)
             return EncryptedAggregate(b"".join(payload for _, payload in bulk.total(opening.context)), receipt)
         decoded = decode_sums(self._params, sums, len(opening.uploads))
-        return Aggregate(decoded, self._receipt(opening, found), opening.blamed, sum(array.nbytes for array in sums))
+        nbytes, salt = sum(array.nbytes for array in sums), b"" if isinstance(opening, Opening) else opening.salt
+        return Aggregate(decoded, self._receipt(opening, found), opening.blamed, nbytes, salt)
 
     def _receipt(self, opening: Opening | Decryption, result_hash: bytes) -> Receipt:
         receipt = Receipt(

@@ -44,4 +44,10 @@ MARKS = {
     "client_peak_memory": _most(64, "MB"),
     "client_setup_k100": _most(10, "ms"),
     "server_rebuild_k100": _most(20, "ms"),
+    "ckks_encrypt_vs_tenseal": _least(40),
+    "ckks_seeded_vs_tenseal": _least(100),
+    "ckks_server_vs_tenseal": _least(40),
+    "ckks_decrypt_vs_tenseal": _least(10),
+    "ckks_bytes_n10": _most(8.5, "B/value"),
+    "ckks_bytes_n1000": _most(11, "B/value"),
 }

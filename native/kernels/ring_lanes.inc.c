@@ -1,5 +1,5 @@
 /* What goes residue by residue, on vectors of 64-bit lanes. The including file defines SA_ISA, SA_ISA_TARGET and SA_WIDTH (lanes
- * in a register). Residues and moduli are below 2^61, so that bit 63 of a difference tells its sign. */
+ * in a register), and where there is one SA_MIN(a, b) of unsigned lanes, SA_POPCOUNT(v), and SA_OWN_SCALE_ADD. Residues and moduli are below 2^61, so that bit 63 of a difference tells its sign. */
 #include "../ring.h"
 
 typedef uint64_t uvec __attribute__((vector_size(SA_WIDTH * 8)));
@@ -36,13 +36,21 @@ SA_ISA_TARGET SA_INLINE void store(uint64_t *p, uvec v, size_t take)
 SA_ISA_TARGET SA_INLINE uvec reduce_once(uvec v, uint64_t q)
 {
     const uvec less = v - q;
+#ifdef SA_MIN
+    return SA_MIN(v, less);
+#else
     return less + (q & (0 - (less >> 63)));
+#endif
 }
 
 /* v where it is not negative, else v + q. */
 SA_ISA_TARGET SA_INLINE uvec lift(uvec v, uint64_t q)
 {
+#ifdef SA_MIN
+    return SA_MIN(v, v + q);
+#else
     return v + (q & (0 - (v >> 63)));
+#endif
 }
 
 SA_ISA_TARGET SA_INLINE uint64_t fold_or(uvec v)
@@ -103,11 +111,13 @@ SA_LANES_FN void binomial_add(uint64_t q, uint64_t *acc, const uint64_t *words, 
     })
 }
 
+#ifndef SA_OWN_SCALE_ADD
 /* CT: secret=acc, values; public=q, n, factor */
 SA_LANES_FN void scale_add(uint64_t q, uint64_t *acc, const uint64_t *values, size_t n, uint64_t factor)
 {
     SA_EACH(n, store(acc + i, reduce_once(load(acc + i, take) + load(values + i, take) * factor, q), take);)
 }
+#endif
 
 /* subtract() takes back whatever this has added: acc was canonical, and q came off once or not at all.
  * CT: secret=acc, other, *seen; public=q, n */

@@ -54,14 +54,20 @@ static void unpack(const struct sa_ring_work *work, const uint8_t *from, uint64_
     }
 }
 
-/* Whether n values of at most (q - 1) / delta make out_bytes. The return code reveals whether all are in range.
- * CT: secret=values; public=all else */
-static int check_values(const struct sa_ring_work *work, const uint64_t *values, size_t n, uint64_t delta, size_t nbytes,
-                        size_t expected)
+static int message_fits(const struct sa_ring *ring, size_t n, uint64_t delta, size_t nbytes, size_t expected)
 {
-    if (n == 0 || delta == 0 || delta >= work->ring.q || nbytes != expected)
-        return SA_ERR_ARGUMENT;
-    return work->fns->above((work->ring.q - 1) / delta, values, n) >> 63 != 0 ? SA_ERR_VALUE : SA_OK;
+    return n != 0 && delta != 0 && delta < ring->q && nbytes == expected;
+}
+
+/* What is left of a batch: no secret in the scratch, and no output of values that were refused. The return code reveals whether all
+ * were in range. CT: secret=scratch, over; public=all else */
+static int finish(uint64_t over, uint8_t *out, size_t out_bytes, uint8_t *scratch, size_t scratch_bytes)
+{
+    sa_wipe(scratch, scratch_bytes);
+    if (over >> 63 == 0)
+        return SA_OK;
+    sa_wipe(out, out_bytes);
+    return SA_ERR_VALUE;
 }
 
 /* `step` for each polynomial p with `count` values from `done` on. */
@@ -79,35 +85,34 @@ int sa_rlwe_encrypt(const uint64_t *table, const uint64_t *public_key, const uin
     struct sa_ring_work work;
     if (sa_ring_begin(&work, table, scratch, scratch_bytes) != SA_OK)
         return SA_ERR_ARGUMENT;
-    const int bad = check_values(&work, values, n, delta, out_bytes, payload_bytes(&work.ring, n));
-    if (bad != SA_OK)
-        return bad;
+    if (!message_fits(&work.ring, n, delta, out_bytes, payload_bytes(&work.ring, n)))
+        return SA_ERR_ARGUMENT;
     const struct sa_ring_impl *const fns = work.fns;
     const struct sa_ring *const ring = &work.ring;
     const size_t degree = ring->n;
-    uint64_t *const u = work.poly[0], *const c = work.poly[1];
+    const uint64_t most = (ring->q - 1) / delta;
+    uint64_t *const u = work.poly[0], *const c = work.poly[1], over = 0;
+    uint8_t *to = out;
     sa_ring_key(&work, 0, key);
     if (pad != NULL)
         sa_ring_key(&work, 1, pad);
     SA_POLYNOMIALS({
         sa_ring_draw_ternary(&work, u, degree, 0, SA_STREAM_SECRET, first + p);
         fns->forward(ring, u);
-        fns->multiply(ring, c, u, public_key, degree);
-        fns->inverse(ring, c);
+        fns->multiply_inverse(ring, c, u, public_key);
         sa_ring_draw_binomial_add(&work, c, degree, 0, SA_STREAM_ERROR_2, first + p);
-        pack(&work, c, degree, out);
-        out += packed_bytes(degree, ring->bits);
-        fns->multiply(ring, c, u, public_key + degree, degree);
-        fns->inverse(ring, c);
+        pack(&work, c, degree, to);
+        to += packed_bytes(degree, ring->bits);
+        fns->multiply_inverse(ring, c, u, public_key + degree);
         sa_ring_draw_binomial_add(&work, c, count, 0, SA_STREAM_ERROR, first + p);
+        over |= fns->above(most, values + done, count);
         fns->scale_add(ring->q, c, values + done, count, delta);
         if (pad != NULL)
             sa_ring_draw_uniform_add(&work, c, count, 1, SA_STREAM_PAD, first + p, 0);
-        pack(&work, c, count, out);
-        out += packed_bytes(count, ring->bits);
+        pack(&work, c, count, to);
+        to += packed_bytes(count, ring->bits);
     })
-    sa_wipe(scratch, scratch_bytes);
-    return SA_OK;
+    return finish(over, out, out_bytes, scratch, scratch_bytes);
 }
 
 /* CT: secret=secret, values, key, scratch; public=all else. The return code reveals whether all values are in range. */
@@ -122,26 +127,26 @@ int sa_rlwe_encrypt_seeded(const uint64_t *table, const uint64_t *secret, const 
     const struct sa_ring *const ring = &work.ring;
     const size_t degree = ring->n;
     const size_t whole = n / degree * packed_bytes(degree, ring->bits) + packed_bytes(n % degree, ring->bits);
-    const int bad = check_values(&work, values, n, delta, out_bytes, whole);
-    if (bad != SA_OK)
-        return bad;
-    uint64_t *const a = work.poly[0], *const c = work.poly[1];
+    if (!message_fits(ring, n, delta, out_bytes, whole))
+        return SA_ERR_ARGUMENT;
+    const uint64_t most = (ring->q - 1) / delta;
+    uint64_t *const a = work.poly[0], *const c = work.poly[1], over = 0;
+    uint8_t *to = out;
     sa_ring_key(&work, 0, key);
     sa_ring_key(&work, 1, seed);
     SA_POLYNOMIALS({
         sa_ring_draw_uniform(&work, a, degree, 1, SA_STREAM_SEEDED, first + p);
         fns->forward(ring, a);
-        fns->multiply(ring, a, a, secret, degree);
-        fns->inverse(ring, a);
+        fns->multiply_inverse(ring, a, a, secret);
         memset(c, 0, 8 * count);
         sa_ring_draw_binomial_add(&work, c, count, 0, SA_STREAM_ERROR, first + p);
+        over |= fns->above(most, values + done, count);
         fns->scale_add(ring->q, c, values + done, count, delta);
         fns->subtract(ring->q, c, a, count);
-        pack(&work, c, count, out);
-        out += packed_bytes(count, ring->bits);
+        pack(&work, c, count, to);
+        to += packed_bytes(count, ring->bits);
     })
-    sa_wipe(scratch, scratch_bytes);
-    return SA_OK;
+    return finish(over, out, out_bytes, scratch, scratch_bytes);
 }
 
 static int padding_is_zero(const uint8_t *packed, size_t n, unsigned bits)
@@ -255,8 +260,7 @@ int sa_rlwe_decrypt(const uint64_t *table, const uint64_t *secret, const uint64_
     SA_POLYNOMIALS({
         memcpy(c, c1 + p * degree, 8 * degree);
         fns->forward(ring, c);
-        fns->multiply(ring, c, c, secret, degree);
-        fns->inverse(ring, c);
+        fns->multiply_inverse(ring, c, c, secret);
         fns->add(ring->q, c, c0 + done, count);
         const uint64_t found = fns->round(ring->q, c, count, delta);
         most += (found - most) & sa_ct_less(most, found);

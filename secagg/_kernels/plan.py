@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass, field
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 
@@ -54,7 +55,7 @@ def is_prime(n: int) -> bool:
     return True
 
 
-@cache
+@lru_cache(maxsize=64)
 def ring_modulus(bits: int) -> int:
     """The largest prime below 2^bits that is 1 modulo 16384; ParameterError unless bits is 20 to 61."""
     bits = require_integer("bits", bits, 0, 1 << 16)
@@ -87,15 +88,8 @@ def _powers(root: int, degree: int, q: int) -> U64:
     return np.array([powers, [(w << 64) // q for w in powers]], np.uint64)
 
 
-@cache
-def ring_plan(degree: int, modulus: int) -> RingPlan:
-    """The plan of Z_modulus[X]/(X^degree + 1), made once.
-
-    Raises
-    ------
-    ParameterError
-        Unless degree is 1024, 2048, 4096 or 8192 and modulus a prime, 1 modulo 2 * degree, above 2^18 and below 2^61.
-    """
+@lru_cache(maxsize=64)
+def _plan(degree: int, modulus: int) -> RingPlan:
     if degree not in DEGREES:
         raise ParameterError(f"a ring's degree is one of {DEGREES}, not {degree}")
     if not 1 << MIN_BITS - 1 < modulus < 1 << MAX_BITS:
@@ -104,8 +98,34 @@ def ring_plan(degree: int, modulus: int) -> RingPlan:
         raise ParameterError("a ring's modulus is a prime that is 1 modulo twice the degree")
     bits, root, last = modulus.bit_length(), _smallest_root(degree, modulus), pow(degree, -1, modulus)
     table = aligned_words(HEADER + 4 * degree)
-    table[:6] = [modulus, degree, bits, (1 << 2 * bits) // modulus, last, (last << 64) // modulus]
+    # Products that Montgomery's reduction leaves 2^-52 times too small are made up for when they come back.
+    shifted = last * (1 << 52) % modulus
+    numbers = [
+        modulus,
+        degree,
+        bits,
+        (1 << 2 * bits) // modulus,
+        last,
+        (last << 64) // modulus,
+        degree.bit_length() - 1,
+    ]
+    numbers += [shifted, (shifted << 64) // modulus, pow(modulus, -1, 1 << 52)]
+    table[: len(numbers)] = numbers
     table[HEADER : HEADER + 2 * degree] = _powers(root, degree, modulus).reshape(-1)
     table[HEADER + 2 * degree :] = _powers(pow(root, -1, modulus), degree, modulus).reshape(-1)
     table.flags.writeable = False
     return RingPlan(degree, modulus, bits, root, table)
+
+
+def ring_plan(degree: int, modulus: int) -> RingPlan:
+    """The plan of Z_modulus[X]/(X^degree + 1), made once.
+
+    Raises
+    ------
+    ParameterError
+        Unless degree is 1024, 2048, 4096 or 8192 and modulus a prime, 1 modulo 2 * degree, above 2^18 and below 2^61.
+    """
+    try:
+        return _plan(operator.index(degree), operator.index(modulus))
+    except TypeError:
+        raise ParameterError("a ring's degree and modulus are integers") from None

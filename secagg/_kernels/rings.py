@@ -64,6 +64,7 @@ def _require_payload(payload: Buffer, needed: int, *sums: U64) -> memoryview:
     if not view.c_contiguous or view.nbytes != needed:
         raise InputError(f"a payload for this sum has {needed} contiguous bytes, not {view.nbytes}")
     for array in sums:
+        require_writable("the sum", array)
         require_apart("a payload", array, view)
     return view.cast("B")
 
@@ -152,7 +153,7 @@ class Rings:
     ) -> None:
         """Write the payload of `values` into `out`; see `secagg.hazmat.rlwe.encrypt`.
 
-        `public` holds the transforms of a and b. Nothing is written when a value is above (q - 1) // delta.
+        `public` holds the transforms of a and b. When a value is above (q - 1) // delta, `out` is zero or unchanged.
         """
         _require_polys(plan, "public", public)
         if len(public) != 2:
@@ -247,6 +248,4 @@ class Rings:
         require_array("c0", c0, WORDS)
         if len(c0) == 0 or len(c1) != _count(plan, len(c0)):
             raise InputError("c1 must have as many polynomials as the values of c0 need")
-        for name, array in (("c1", c1), ("c0", c0)):
-            require_writable(name, array)
         require_apart("c0", c0, c1)

@@ -49,12 +49,15 @@ def demo(
         typer.Option(help="Hospitals lost in every round, over all phases. [default: 2, or fewer if few]"),
     ] = None,
     seed: Annotated[int, typer.Option(help="Drives the split, the schedule and the rounding; never keys.")] = 0,
+    protocol: Annotated[
+        str, typer.Option(help="pairwise (masks), or ckks (encrypted to one hospital, the server sees no sum).")
+    ] = "pairwise",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
 ) -> None:
     """Train on real patient data over several hospitals while the server sees only noise and the sum."""
     from secagg.cli.demo import show
 
-    show(hospitals=hospitals, rounds=rounds, dropout=dropout, seed=seed, as_json=as_json)
+    show(hospitals=hospitals, rounds=rounds, dropout=dropout, seed=seed, as_json=as_json, protocol=protocol)
 
 
 @app.command(
@@ -93,12 +96,15 @@ def roster_make(
     roster: Annotated[Path, typer.Argument(help="File to make.")],
     clients: Annotated[list[Path], typer.Argument(help="The clients' public keys, as keygen writes them.")],
     server: Annotated[Path, typer.Option(help="The server's public key.")],
+    holder: Annotated[
+        Path | None, typer.Option(help="The public key of ckks's key holder, maybe one of the clients.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Put public keys together into a roster."""
     from secagg.cli import keys
 
-    keys.roster_make(roster, server=server, clients=clients, as_json=as_json)
+    keys.roster_make(roster, server=server, clients=clients, as_json=as_json, holder=holder)
 
 
 @roster_app.command(

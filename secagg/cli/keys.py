@@ -77,8 +77,10 @@ def _refuse_twins(server: tuple[Path, PublicKey], clients: Sequence[tuple[Path, 
         names[public.name] = keys[public.key] = path
 
 
-def roster_make(path: Path, *, server: Path, clients: Sequence[Path], as_json: bool) -> None:
-    """Write a roster of public-key files and print it.
+def roster_make(
+    path: Path, *, server: Path, clients: Sequence[Path], as_json: bool, holder: Path | None = None
+) -> None:
+    """Write a roster of public-key files and print it; `holder` may be one of the clients' files.
 
     Raises
     ------
@@ -88,7 +90,8 @@ def roster_make(path: Path, *, server: Path, clients: Sequence[Path], as_json: b
     host = (server, _load(server))
     members = [(each, _load(each)) for each in clients]
     _refuse_twins(host, members)
-    roster = Roster({public.name: public.key for _, public in members}, host[1].key)
+    held = None if holder is None else _load(holder).key
+    roster = Roster({public.name: public.key for _, public in members}, host[1].key, held)
     with using(path):
         roster.save(path)
     _print(path, roster, as_json=as_json)
@@ -116,6 +119,9 @@ def _print(path: Path, roster: Roster, *, as_json: bool) -> None:
             "hash": roster.hash().hex(),
             "count": len(roster),
             "server": {"key": roster.server.hex(), "fingerprint": key_fingerprint(roster.server)},
+            "holder": None
+            if roster.holder is None
+            else {"key": roster.holder.hex(), "fingerprint": key_fingerprint(roster.holder)},
             "clients": {
                 name: {"key": roster.key(name).hex(), "fingerprint": key_fingerprint(roster.key(name))}
                 for name in roster
@@ -126,6 +132,9 @@ def _print(path: Path, roster: Roster, *, as_json: bool) -> None:
     rows = [("id", "fingerprint of the key")]
     rows += [(name, key_fingerprint(roster.key(name))) for name in roster]
     rows.append(("(the server)", key_fingerprint(roster.server)))
+    if roster.holder is not None:
+        rows.append(("(the key holder)", key_fingerprint(roster.holder)))
     print(columns(rows))
-    print(f"\n{path}: {len(roster)} clients and the server")
+    others = "and the server" if roster.holder is None else "the server and the key holder"
+    print(f"\n{path}: {len(roster)} clients {others}")
     print(f"fingerprint of the roster ({FINGERPRINT_BITS} bits):\n\n  {roster.fingerprint}\n\n{COMPARE}")

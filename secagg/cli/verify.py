@@ -15,6 +15,7 @@ from secagg.identity import Roster
 from secagg.params import Params
 from secagg.receipt import Receipt
 from secagg.store import Sent, read_sent
+from secagg.wire import HOLDER
 
 __all__ = ["verify"]
 
@@ -99,8 +100,23 @@ def _read(receipt: Path, roster: Path, params: Path | None, threshold: int, ledg
     return _Case(read, known, agreed, threshold, sent)
 
 
-def _proven(case: _Case) -> list[str]:
-    params, sent = case.params, case.sent
+def _held(case: _Case) -> bool:
+    """Whether a key holder opened the sum."""
+    return HOLDER in case.receipt.signatures
+
+
+def _proven_by_holder(case: _Case) -> list[str]:
+    proven = [
+        "The key holder decrypted one sum of this round: that of exactly these uploads, for this model, under these Params.",
+        "Every client that is counted signed that very upload for this round and this model, if the key holder is honest.",
+    ]
+    if case.params is not None:
+        proven.append("The Params are those of the file.")
+    return proven
+
+
+def _proven_by_clients(case: _Case) -> list[str]:
+    params = case.params
     least = "if one of those who signed is honest"
     if params is not None and len(case.signers) > int(params.corrupt):
         least = f"if no more than {params.corrupt} of those who signed are corrupt, as Params assume"
@@ -112,6 +128,12 @@ def _proven(case: _Case) -> list[str]:
     ]
     if params is not None:
         proven.append(f"The Params are those of the file, and as many clients signed as they demand: {_needed(case)}.")
+    return proven
+
+
+def _proven(case: _Case) -> list[str]:
+    sent = case.sent
+    proven = _proven_by_holder(case) if _held(case) else _proven_by_clients(case)
     if sent is not None:
         became = {
             COUNTED: f"The upload counted for {sent.me} is the one in its ledger, made for this model.",
@@ -124,7 +146,9 @@ def _proven(case: _Case) -> list[str]:
 
 def _not_proven(case: _Case) -> list[str]:
     missing = [
-        "That the published result is the right sum: the server alone sees the sum, and the result's digest is its word.",
+        "That the published result is the right sum: the result's digest is the key holder's and the server's word."
+        if _held(case)
+        else "That the published result is the right sum: the server alone sees the sum, and the result's digest is its word.",
         "That the updates are good, in range, or made from real patients.",
         "That the keys on the roster are the right people's: compare its fingerprint with theirs.",
     ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -165,7 +166,7 @@ def encrypt(
     Raises
     ------
     InputError
-        A value out of range; `out` is unchanged.
+        A value out of range; `out` is zero or unchanged.
 
     Notes
     -----
@@ -245,10 +246,10 @@ class Sum:
         return _kernels.rlwe_store(self.ring.plan, self.c1, self.c0)
 
     @classmethod
-    def from_bytes(cls, ring: Ring, n: int, data: Buffer) -> Sum:
+    def from_bytes(cls, ring: Ring, n: int, data: Buffer) -> Self:
         """Return the sum that `to_bytes` wrote; what `add` refuses is refused, an empty sum therefore too."""
-        made = Sum(ring, n)
-        made.add(data)
+        made = cls(ring, n)
+        _kernels.rlwe_add(ring.plan, made.c1, made.c0, data)
         return made
 
 

@@ -12,6 +12,7 @@ from secagg.hazmat.transcript import digest, u64
 __all__ = [
     "account_digest",
     "context_digest",
+    "holder_statement",
     "members_digest",
     "participants_digest",
     "survivors_digest",
@@ -42,6 +43,11 @@ def survivors_digest(setup_hash: bytes, round_id: int, uploads: Mapping[str, byt
 def context_digest(context: bytes) -> bytes:
     """Return the hash of the model bytes that a client really received."""
     return digest("context", context)
+
+
+def holder_statement(account: bytes, result_hash: bytes) -> bytes:
+    """Return what a key holder signs of a round: its account, and the commitment to the opened sum."""
+    return digest("ckks-statement", account, result_hash)
 
 
 def upload_tag(chunk_tags: Iterable[bytes]) -> bytes:

@@ -11,6 +11,9 @@ from typing import Any
 
 from secagg.errors import InputError, ParameterError, PeerError
 from secagg.identity import check_id
+from secagg.protocols.ckks import messages as ckks
+from secagg.protocols.ckks.client_state import ENCRYPTED
+from secagg.protocols.ckks.messages import EncryptedHeader
 from secagg.protocols.pairwise.client_state import MASKED, UNMASK
 from secagg.protocols.pairwise.messages import Kind, MaskedHeader, Unmask, decoders
 from secagg.store.ledger import APPLICATION_ID, BUSY_SECONDS
@@ -34,7 +37,7 @@ class Sent:
     session : bytes
         16 bytes.
     round_id : int
-    header : MaskedHeader or None
+    header : MaskedHeader, EncryptedHeader or None
         The account of its upload, whose signature holds; None if the ledger has none of this round.
     answered : bool
         Whether it answered an unmask request of this round. A client that sent an upload answers only if it was told that its
@@ -47,7 +50,7 @@ class Sent:
     verify_key: bytes
     session: bytes
     round_id: int
-    header: MaskedHeader | None
+    header: MaskedHeader | EncryptedHeader | None
     answered: bool
     account: bytes | None
 
@@ -94,26 +97,29 @@ def _read(db: sqlite3.Connection, session: bytes, round_id: int) -> Sent:
         raise InputError("not a ledger of this version")
     owners = db.execute("SELECT me, verify_key FROM owner").fetchall()
     kept = db.execute(
-        "SELECT phase, frame FROM frames WHERE session = ? AND round = ? AND phase IN (?, ?)",
-        (session, round_id, MASKED, UNMASK),
+        "SELECT phase, frame FROM frames WHERE session = ? AND round = ? AND phase IN (?, ?, ?)",
+        (session, round_id, MASKED, UNMASK, ENCRYPTED),
     ).fetchall()
     frames = dict(kept)
     if len(owners) != 1 or [type(value) for value in owners[0]] != [str, bytes]:
         raise InputError("it has no one owner")
     me, verify_key = owners[0]
     check_id(me)
-    header: MaskedHeader | None = None
+    header: MaskedHeader | EncryptedHeader | None = None
     account: bytes | None = None
     if MASKED in frames:
         header = _body(frames[MASKED], Kind.MASKED_HEADER, me, verify_key, session)
+    if ENCRYPTED in frames:
+        header = _body(frames[ENCRYPTED], ckks.Kind.ENCRYPTED_HEADER, me, verify_key, session)
     if frames.get(UNMASK):  # emptied when the round is over
         answer: Unmask = _body(frames[UNMASK], Kind.UNMASK, me, verify_key, session)
         account = answer.account
     return Sent(me, verify_key, session, round_id, header, UNMASK in frames, account)
 
 
-def _body(frame: bytes, kind: Kind, me: str, verify_key: bytes, session: bytes) -> Any:
+def _body(frame: bytes, kind: Kind | ckks.Kind, me: str, verify_key: bytes, session: bytes) -> Any:
     found, outer = decode_frame(frame, max_bytes=MAX_FRAME_BYTES)
     if not isinstance(outer, Envelope) or (found, outer.sender, outer.session) != (kind, me, session):
         raise InputError("it holds a frame of another kind, client or session")
-    return decode_body(open_envelope(kind, outer, verify_key), decoders[kind], me)
+    decoder: Any = decoders[kind] if isinstance(kind, Kind) else ckks.decoders[kind]
+    return decode_body(open_envelope(kind, outer, verify_key), decoder, me)

@@ -2,6 +2,8 @@
  * heap buffers (so that a sanitizer sees any byte too far), every error. Prints one line per implementation. */
 #include "driver.h"
 
+#include "driver_ring.h"
+#include "driver_rlwe.h"
 #include "driver_shamir.h"
 #include "driver_uploads.h"
 
@@ -210,6 +212,7 @@ int main(void)
         test_decode();
         test_uploads();
         test_shamir();
+        test_ring();
         if (failures == 0)
             printf("%s ok\n", name);
     }

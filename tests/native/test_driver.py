@@ -22,6 +22,9 @@ COMMON = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off"]
 BUILDS = {
     "sanitized": ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
     "release": ["-O3"],
+    # AVX-512 without IFMA, and AVX2 without FMA: other kernels of the ring run under the same names.
+    "without IFMA": ["-O3", "-DSA_HIDDEN_FEATURES=(SA_CPU_IFMA)"],
+    "without FMA": ["-O3", "-DSA_HIDDEN_FEATURES=(SA_CPU_IFMA|SA_CPU_FMA)"],
 }
 COMPILER = shutil.which("cc")
 

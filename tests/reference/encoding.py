@@ -1,8 +1,10 @@
 """Encodings, widths, packing and chunk geometry (spec, section 6)."""
 
 import math
+from hashlib import sha256
 
-from reference.stream import words
+from reference.hashes import digest
+from reference.stream import lane_bytes, words
 
 
 def fixed_point(values, clip, bits, key, stream, start):
@@ -53,3 +55,13 @@ def chunks(count, w, frame_bytes):
     """Return the (start, stop) of each chunk."""
     step = frame_bytes * 8 // w // 8 * 8
     return [(start, min(start + step, count)) for start in range(0, count, step)]
+
+
+def result_hash(settings, sums):
+    """Return the hash of opened sums (spec, section 8)."""
+    raw = b"".join(
+        value.to_bytes(lane_bytes(part.w), "little")
+        for part, row in zip(settings.segments, sums, strict=True)
+        for value in row
+    )
+    return digest("result", sha256(raw).digest())

@@ -1,4 +1,4 @@
-"""Frames and their strict reading (spec, section 2), and the primitives of section 1 that take keys."""
+"""Frames of both protocols, strictly read (spec, section 2; of ckks, section 3), and what of section 1 takes keys."""
 
 import struct
 
@@ -12,13 +12,16 @@ from reference.errors import AuthenticationError, DecodeError, PeerError, refuse
 from reference.hashes import digest
 
 (CHUNK, KEYS_REQUEST, ADVERTISEMENT, SHARES_REQUEST, DEALING, MASKED_REQUEST, HEADER, UNMASK_REQUEST, UNMASK) = range(9)
+KEY_REQUEST, KEY_ANNOUNCEMENT, ENCRYPTED_REQUEST, ENCRYPTED_HEADER, DECRYPT_REQUEST, DECRYPTED = range(16, 22)
 REQUESTS = (KEYS_REQUEST, SHARES_REQUEST, MASKED_REQUEST, UNMASK_REQUEST)
-SERVER = ""
+SERVER, HOLDER = "", "(key holder)"
 
-# Fields of a body: i an integer, b bytes, h a hash or key of 32 bytes, r ranks, f frames, d a delivery or nil.
+# Fields of a body: i an integer, b bytes, h a hash or key of 32 bytes, r ranks, f frames, d a delivery or nil, n bytes or nil.
 BODIES = {
     KEYS_REQUEST: "iihhh", ADVERTISEMENT: "iihhhb", SHARES_REQUEST: "if", DEALING: "ihbbb", MASKED_REQUEST: "ihrd",
     HEADER: "ihhhhhhr", UNMASK_REQUEST: "ihrfd", UNMASK: "ihbbr",
+    KEY_REQUEST: "iihh", KEY_ANNOUNCEMENT: "iihhhb", ENCRYPTED_REQUEST: "ihhrn", ENCRYPTED_HEADER: "ihhhhbh",
+    DECRYPT_REQUEST: "ihhrfbh", DECRYPTED: "ihhbbh",
 }  # fmt: skip
 ANSWER = "bbbb"
 GROUP_ORDER = 2**252 + 27742317777372353535851937790883648493
@@ -67,6 +70,8 @@ def _fits(value, kind):
             return isinstance(value, list) and all(_fits(item, "i" if kind == "r" else "b") for item in value)
         case "d":
             return value is None or _all_fit(value, "rbb")
+        case "n":
+            return value is None or isinstance(value, bytes)
     raise KeyError(kind)
 
 
@@ -79,10 +84,10 @@ def outer(data, limit=2**40):
     refuse(len(data) > limit, DecodeError, "frame over the limit")
     refuse(data[:3] != b"SA\x01" or len(data) < 5, DecodeError, "no frame of version 1")
     kind, fields = data[3], _unpack(data[4:], "frame")
-    refuse(kind > UNMASK, PeerError, "frame of an unknown kind")
+    refuse(kind != CHUNK and kind not in BODIES, PeerError, "frame of an unknown kind")
     refuse(not _all_fit(fields, "bsiiibb" if kind == CHUNK else "bsbb"), DecodeError, "fields of another type")
     refuse(len(fields[0]) != 16, DecodeError, "a session has 16 bytes")
-    refuse(kind == CHUNK and len(fields[5]) != 16, DecodeError, "a tag has 16 bytes")
+    refuse(kind == CHUNK and len(fields[5]) not in (16, 64), DecodeError, "a tag has 16 bytes, a signature 64")
     return kind, fields
 
 

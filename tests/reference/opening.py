@@ -100,14 +100,19 @@ def open_sums(settings, vectors, masks):
     for number, part in enumerate(settings.segments):
         total = [sum(column) % 2**part.w for column in zip(*(rows[number] for rows in vectors), strict=True)]
         sums.append(apply(total, masks, number, part.w))
-    (weight, clipped, lanes), count = sums[0], len(vectors)
+    check_sums(settings, sums, len(vectors))
+    return sums
+
+
+def check_sums(settings, sums, count):
+    """Abort where opened sums of `count` uploads cannot be right."""
+    (weight, clipped, lanes) = sums[0]
     refuse(lanes != count, AbortError, "the check lane does not hold")
     refuse(not 0 < weight <= settings.max_weight * count, AbortError, "the sum of weights cannot be")
     values = sum(part.count for part in settings.segments[1:])
     refuse(clipped > count * values, AbortError, "the count of clipped values cannot be")
     for part, row in zip(settings.segments[1:], sums[1:], strict=True):
         refuse(max(row) > weight * part.levels, AbortError, f"a sum of {part.name} cannot be")
-    return sums
 
 
 def check_answer(setup, key, account, body):

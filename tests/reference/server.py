@@ -2,9 +2,8 @@
 
 import json
 from dataclasses import dataclass, field
-from hashlib import sha256
 
-from reference import encoding, frames, stream
+from reference import encoding, frames
 from reference.errors import (
     AbortError,
     AuthenticationError,
@@ -355,12 +354,7 @@ class Server:
 
     def _result(self, sums, masks, blamed):
         current, setup = self.round, self.batch.setup
-        raw = b"".join(
-            value.to_bytes(stream.lane_bytes(part.w), "little")
-            for part, row in zip(self.settings.segments, sums, strict=True)
-            for value in row
-        )
-        result_hash = digest("result", sha256(raw).digest())
+        result_hash = encoding.result_hash(self.settings, sums)
         signed = {setup.ids[rank]: signature for rank, (_, signature, _) in sorted(current.answers.items())}
         parts = [part for name, signature in signed.items() for part in (name.encode(), signature)]
         statement = digest("receipt", u64(current.round_id), current.account, result_hash, *parts)

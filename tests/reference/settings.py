@@ -14,8 +14,8 @@ SMALL_ORDER = {0, 1, FIELD - 1, _EIGHTH, FIELD - _EIGHTH}  # y of every point of
 class Roster:
     """Everybody's verify keys; `clients` is sorted by the UTF-8 bytes of the ids."""
 
-    def __init__(self, server, clients):
-        for key in (server, *clients.values()):
+    def __init__(self, server, clients, holder=None):
+        for key in (server, *clients.values(), *([] if holder is None else [holder])):
             y = int.from_bytes(key, "little") % 2**255
             if len(key) != 32 or y >= FIELD or y in SMALL_ORDER:
                 raise ValueError("no canonical key, or one of small order")
@@ -23,7 +23,14 @@ class Roster:
         self.clients = dict(sorted(clients.items(), key=lambda item: item[0].encode()))
         if len({server, *clients.values()}) != len(clients) + 1:
             raise ValueError("two parties have one key")
-        self.hash = digest("roster", server, *(p for n, k in self.clients.items() for p in (n.encode(), k)))
+        self.holder = holder
+        named = [part for name, key in self.clients.items() for part in (name.encode(), key)]
+        if holder is None:
+            self.hash = digest("roster", server, *named)
+        elif holder == server:
+            raise ValueError("the server holds the key")
+        else:
+            self.hash = digest("roster-holder", server, holder, *named)
 
 
 class Segment(NamedTuple):
@@ -59,11 +66,15 @@ def _leaves(tree, top=None, depth=0):
 class Settings:
     """Params; the names are the spec's letters where it has one."""
 
+    PROTOCOL = ("pairwise", 0)  # and how many fields it has of its own
+
     def __init__(self, canonical):
         (
-            self.n, _, (_, tree), self.encoding, named, self.metrics, _, _, self.t, self.m, _, self.c, self.p,
-            self.min_cohort, self.k, self.max_weight, self.rounds, self.frame_bytes,
+            self.n, _, (_, tree), self.encoding, named, self.metrics, protocol, self.threat, self.t, self.m, _, self.c, self.p,
+            self.min_cohort, self.k, self.max_weight, self.rounds, self.frame_bytes, *self.own,
         ) = msgpack.unpack(canonical)  # fmt: skip
+        if (protocol, len(self.own)) != self.PROTOCOL:
+            raise ValueError("the canonical bytes of another protocol")
         self.hash = digest("params", canonical)
         self.named = dict(named)
         self.leaves = [(top if top in self.named else "model", size) for top, size in _leaves(tree)]

@@ -65,11 +65,13 @@ def outcome(call, *args, **kwargs):
 class EngineClient:
     """The engine's client with the reference's verbs."""
 
+    core = PairwiseClient
+
     def __init__(self, live, name):
         key = Identity.from_bytes(identity(name))
         self._params = live.params
         self.client = Client(live.params, me=name, identity=key, roster=live.roster)
-        self.client._core = PairwiseClient(live.params, name, key, live.roster, Entropy(f"{live.name} {name}"))
+        self.client._core = self.core(live.params, name, key, live.roster, Entropy(f"{live.name} {name}"))
         self.receive, self.outbox = self.client.receive, self.client.outbox
 
     @property
@@ -82,7 +84,8 @@ class EngineClient:
             parts.append(np.array(values[: leaf.size], dtype=leaf.dtype))
             values = values[leaf.size :]
         named = dict(zip(self._params.metrics, metrics, strict=True))
-        self.client.submit(layout.unflatten(parts), weight=weight, metrics=named, context=context)
+        update = parts[0] if layout.is_flat else layout.unflatten(parts)
+        self.client.submit(update, weight=weight, metrics=named, context=context)
 
 
 def engine_server(live):

@@ -137,9 +137,13 @@ def test_what_the_server_refuses_of_an_answer():
     for change, words in (
         ({"round_id": 2}, "another account"),
         ({"account": bytes(32)}, "another account"),
-        ({"account_signature": b"x"}, "64 bytes"),
-        ({"account_signature": bytes(64)}, "signature"),
+        ({"signature": b"x"}, "64 bytes"),
+        ({"signature": bytes(64)}, "signature"),
         ({"result_hash": b"x"}, "hash 32"),
+        ({"result_hash": bytes(32)}, "signature"),
+        ({"tag": b"x"}, "hash 32"),
+        ({"sealed_salt": b""}, "sealed data"),
+        ({"sealed_salt": bytes(60)}, "does not open"),
     ):
         refused(f, SERVER, f.forge_holder(Kind.DECRYPTED, fields(body, **change)), words)
     payloads = uploads([(HOLDER, frame) for frame in sent])[1][HOLDER]

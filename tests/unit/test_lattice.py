@@ -79,7 +79,8 @@ def test_the_chosen_ring_holds_every_sum_and_its_noise(shape):
         else:
             assert cut.most == clients * ((1 << cut.limb_bits) - 1)
             assert 1 << (cut.limbs * cut.limb_bits) > room.most
-    assert plan.radius == noise_radius(plan.ring.degree, clients, plan.coefficients)
+    polynomials = sum(segment.polynomials for segment in plan.segments)
+    assert plan.radius == noise_radius(plan.ring.degree, clients, plan.coefficients, polynomials)
     assert plan.radius <= plan.worst <= plan.delta / 2 * MARGIN[0] / MARGIN[1]
 
 
@@ -241,24 +242,25 @@ def measured(degree, bits, clients, rounds, polynomials=1):
 def test_measured_noise_is_within_the_bound_and_near_its_gaussian_estimate(degree, bits, clients):
     worst = measured(degree, bits, clients, 25)
     sigma = math.sqrt(VARIANCE * clients * (4 * degree / 3 + 1))  # of e U + s E1 + E0
-    assert worst.max() < noise_radius(degree, clients, degree)
+    assert worst.max() < noise_radius(degree, clients, degree, 1)
     assert 2.9 * sigma < np.median(worst) < 4.2 * sigma  # the largest of so many Gaussians lies between
 
 
 def test_the_bound_holds_where_it_can_be_seen_to_fail():
     """With failure probability 1/16 in place of 2**-40, no more than that share of the sums may exceed it."""
     worst = measured(1024, 26, 2, 200)
-    loose = noise_radius(1024, 2, 1024, failure_log2=-4.0)
+    loose = noise_radius(1024, 2, 1024, 1, failure_log2=-4.0)
     assert np.mean(worst > loose) <= 1 / 16
     assert worst.max() > loose / 2  # and it is not so far away that this says nothing
 
 
 def test_the_bound_grows_with_all_that_makes_noise():
-    base = noise_radius(2048, 10, 10_000)
-    assert base < noise_radius(4096, 10, 10_000)
-    assert base < noise_radius(2048, 11, 10_000)
-    assert base < noise_radius(2048, 10, 20_000)
-    assert base < noise_radius(2048, 10, 10_000, failure_log2=-60.0)
+    base = noise_radius(2048, 10, 10_000, 5)
+    assert base < noise_radius(4096, 10, 10_000, 5)
+    assert base < noise_radius(2048, 11, 10_000, 5)
+    assert base < noise_radius(2048, 10, 20_000, 5)
+    assert base < noise_radius(2048, 10, 10_000, 6)
+    assert base < noise_radius(2048, 10, 10_000, 5, failure_log2=-60.0)
 
 
 def test_choose_by_itself_says_which_ring():

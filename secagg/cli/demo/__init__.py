@@ -8,7 +8,9 @@ from secagg.cli.demo.run import Demo
 __all__ = ["show"]
 
 
-def show(*, hospitals: int, rounds: int, dropout: int | None, seed: int, as_json: bool) -> None:
+def show(
+    *, hospitals: int, rounds: int, dropout: int | None, seed: int, as_json: bool, protocol: str = "pairwise"
+) -> None:
     """Run the demo and print it.
 
     Raises
@@ -18,7 +20,7 @@ def show(*, hospitals: int, rounds: int, dropout: int | None, seed: int, as_json
     ParameterError
         A lying server could open the sum of too few hospitals, or scikit-learn is missing.
     """
-    with Demo(hospitals=hospitals, rounds=rounds, dropout=dropout, seed=seed) as demo:
+    with Demo(hospitals=hospitals, rounds=rounds, dropout=dropout, seed=seed, protocol=protocol) as demo:
         if as_json:
             for _ in demo.train():
                 pass

@@ -1,4 +1,4 @@
-"""Clients and a server in one process: real frames, carried in memory, counted and timed."""
+"""Clients, a server and maybe a key holder in one process: real frames, carried in memory, counted and timed."""
 
 from __future__ import annotations
 
@@ -8,21 +8,28 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from secagg import Aggregate, Client, Identity, Params, Roster, Server
+from secagg import HOLDER, Aggregate, Client, Identity, KeyHolder, Params, Roster, Server
 from secagg.cli.demo.model import Weights
 from secagg.hazmat import transcript
 from secagg.wire import Chunk, decode_frame
 
-__all__ = ["LOST", "Federation", "Traffic", "rounding_seed"]
+__all__ = ["LOST", "LOST_CKKS", "Federation", "Traffic", "lost_in", "rounding_seed"]
 
 # Where a hospital can be lost in a round of a session: it falls silent before its answer of that phase, until the next round.
 LOST = {"masked": "before its masked update", "unmask": "before unmasking"}
+LOST_CKKS = {"encrypted": "before its encrypted update"}
+UPLOADS = ("masked", "encrypted")  # phases in which updates are sent
 MODEL_SEGMENT = 1
 
 
 def rounding_seed(seed: int) -> bytes:
     """Return 32 bytes that make the rounding, and nothing else, reproducible."""
     return transcript.digest("demo rounding", transcript.u64(seed))
+
+
+def lost_in(params: Params) -> Mapping[str, str]:
+    """Return where a hospital can be lost in a round of this protocol."""
+    return LOST_CKKS if params.protocol == "ckks" else LOST
 
 
 @dataclass
@@ -72,7 +79,12 @@ class Federation:
         """Draw every key and build the parties."""
         keys = {name: Identity.generate() for name in self.names}
         server_key = Identity.generate()
-        roster = Roster({name: key.verify_key for name, key in keys.items()}, server=server_key.verify_key)
+        # In ckks the first hospital also holds the key: it, and not the server, sees the sum.
+        holder = keys[self.names[0]] if self.params.protocol == "ckks" else None
+        roster = Roster(
+            {name: key.verify_key for name, key in keys.items()}, server=server_key.verify_key,
+            holder=None if holder is None else holder.verify_key,
+        )  # fmt: skip
         self._keys, self._roster = keys, roster
         self._clients = {
             name: Client(
@@ -82,6 +94,10 @@ class Federation:
             for name, key in keys.items()
         }  # fmt: skip
         self._server = Server(self.params, identity=server_key, roster=roster)
+        self._holder_key = holder
+        self._holder = None
+        if holder is not None:
+            self._holder = KeyHolder(self.params, identity=holder, roster=roster, ledger=self._ledger("key-holder"))
         self._spent: dict[str, Traffic] = {}
 
     def _ledger(self, name: str) -> Path:
@@ -94,6 +110,8 @@ class Federation:
         """Close the ledgers."""
         for client in self._clients.values():
             client.close()
+        if self._holder is not None:
+            self._holder.close()
 
     def round(
         self,
@@ -119,7 +137,8 @@ class Federation:
         lost : mapping
             Hospital to the phase before whose answer it falls silent.
         restarted : str, optional
-            A hospital whose process ends when it has sent its update; another one goes on from snapshot and ledger.
+            A hospital whose process ends when it has sent its update; another one goes on from snapshot and ledger. So does
+            the key holder's.
 
         Raises
         ------
@@ -134,25 +153,31 @@ class Federation:
         with self._server_clock():
             self._server.open_round(round_id, participants=asked)  # a setup runs first where none covers the round
         while (phase := self._server.phase) != "idle":
-            self.exchanges += 1
             reached -= {name for name, where in lost.items() if where == phase}
             self._ask(reached)
             for name in sorted(reached):
                 self._answer(name, work, context)
-            if phase == "masked" and restarted is not None:
+            self._answer_holder()
+            if phase in UPLOADS and restarted is not None:
                 self.restart(restarted)
+                self._restart_holder()
             with self._server_clock():
                 self._server.close_phase()
         for name in reached.intersection(asked):
             self.total.add(self._spent[name])
         with self._server_clock():
-            result: Aggregate = self._server.result(round_id)
-        return result
+            result = self._server.result(round_id)
+        opened: Aggregate = self._holder.result(round_id) if self._holder is not None else result
+        return opened
 
     def _ask(self, reached: set[str]) -> None:
         with self._server_clock():
             frames = self._server.outbox()
+        self.exchanges += any(to != HOLDER for to, _ in frames)
         for to, frame in frames:
+            if to == HOLDER and self._holder is not None:
+                self._holder.receive(frame)
+                continue
             for name in sorted(reached if to is None else reached & {to}):
                 self._spent[name].down += len(frame)
                 with self._clock(name):
@@ -172,6 +197,24 @@ class Federation:
             self._eavesdrop(name, frame)
             with self._server_clock():
                 self._server.receive(frame, sender=name)
+
+    def _answer_holder(self) -> None:
+        if self._holder is None:
+            return
+        frames = self._holder.outbox()
+        self._snapshot("key-holder").write_bytes(self._holder.snapshot())
+        for frame in frames:
+            with self._server_clock():
+                self._server.receive(frame, sender=HOLDER)
+
+    def _restart_holder(self) -> None:
+        if self._holder is None or self._holder_key is None:
+            return
+        self._holder.close()
+        self._holder = KeyHolder.restore(
+            self._snapshot("key-holder").read_bytes(), identity=self._holder_key, roster=self._roster,
+            ledger=self._ledger("key-holder"),
+        )  # fmt: skip
 
     def restart(self, name: str) -> None:
         """End a hospital's process; another one goes on from the snapshot and the ledger on its disk."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from secagg._kernels import unpack
+from secagg._kernels import lane_dtype, unpack
 from secagg.cli.demo import model as net
 from secagg.cli.demo.federation import MODEL_SEGMENT
 from secagg.cli.demo.model import Weights
@@ -89,13 +89,33 @@ def _without_padding(vectors: list[bytes], bits: int) -> bytes:
     return b"".join(vector[: bits // 8] for vector in vectors)
 
 
+def _frame_bits(demo: Demo) -> int:
+    """Return how many bits of a protected model update are not padding."""
+    if demo.params.protocol == "ckks":
+        cut, ring = demo.params.cipher_plan.segments[MODEL_SEGMENT], demo.params.cipher_plan.ring
+        return (cut.polynomials * ring.degree + cut.count * cut.limbs) * ring.bits
+    segment = demo.params.segment_plan.segments[MODEL_SEGMENT]
+    return segment.count * segment.w
+
+
+def _values(demo: Demo, frame: bytes) -> NDArray[np.unsignedinteger]:
+    """Read a protected update as integers, as if there were no protection."""
+    segment = demo.params.segment_plan.segments[MODEL_SEGMENT]
+    if demo.params.protocol != "ckks":
+        return unpack(frame, segment.w, segment.count)
+    plan = demo.params.cipher_plan
+    cut, ring = plan.segments[MODEL_SEGMENT], plan.ring
+    residues = ring.unpack(frame, cut.polynomials * ring.degree + cut.count * cut.limbs)
+    body = residues[ring.degree :]  # one polynomial: c1, then as much of c0 as there are values
+    return cut.join(body // np.uint64(plan.delta)).astype(lane_dtype(segment.w))
+
+
 def _read_as_values(demo: Demo, masked: bytes) -> Weights:
     """Decode masked bytes as a curious server might: as if they were an unprotected update of weight 1."""
     plan = demo.params.segment_plan
-    segment = plan.segments[MODEL_SEGMENT]
     head = np.zeros(plan.segments[0].count, np.uint64)
     head[:] = (1, 0, 1)  # weight, clipped, lane
-    values: Weights = plan.decode([head, unpack(masked, segment.w, segment.count)]).mean
+    values: Weights = plan.decode([head, _values(demo, masked)]).mean
     return values
 
 
@@ -113,8 +133,7 @@ def examine(demo: Demo) -> Leak:
 
     asked = demo.names[: demo.params.max_participants]  # the first of them is our hospital
     aggregate = demo.federation.round(len(demo.plans) + 1, demo.secure, work, asked, {})
-    segment = demo.params.segment_plan.segments[MODEL_SEGMENT]
-    bits = segment.count * segment.w
+    plain = demo.params.segment_plan.segments[MODEL_SEGMENT]
     return Leak(
         hospital=hospital.name,
         hidden_among=aggregate.weight,
@@ -122,6 +141,6 @@ def examine(demo: Demo) -> Leak:
         from_update=reconstruct(single),
         from_masked=reconstruct(_read_as_values(demo, demo.federation.uploads[hospital.name])),
         from_aggregate=reconstruct(aggregate.mean),
-        bare_bytes=uniformity(_without_padding(demo.bare, bits)),
-        masked_bytes=uniformity(_without_padding(demo.masked, bits)),
+        bare_bytes=uniformity(_without_padding(demo.bare, plain.count * plain.w)),
+        masked_bytes=uniformity(_without_padding(demo.masked, _frame_bits(demo))),
     )

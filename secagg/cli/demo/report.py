@@ -15,7 +15,7 @@ from rich.table import Table
 
 import secagg
 from secagg.cli.demo import model as net
-from secagg.cli.demo.federation import LOST
+from secagg.cli.demo.federation import lost_in
 from secagg.cli.demo.leak import Leak, Uniformity, error
 from secagg.cli.demo.run import Demo, Round
 
@@ -24,8 +24,8 @@ __all__ = ["STILL_LEAKS", "Screen", "outcome", "print_json"]
 SHOWN_FEATURES = 5
 TINY = 1e-12  # below this the p-value's approximation says no more than that
 WIDEST_GRID = 10  # hospitals whose marks still fit one line of 80 columns
-MARKS = {"masked": "m", "unmask": "◐", "absent": "·"}
-PLACES = {"masked": "before input", "unmask": "before unmask"}
+MARKS = {"masked": "m", "encrypted": "e", "unmask": "◐", "absent": "·"}
+PLACES = {"masked": "before input", "encrypted": "before input", "unmask": "before unmask"}
 STILL_LEAKS = (
     "The sum still leaks what a sum leaks: secure aggregation hides who contributed what, not what all "
     "contributions together say, and the trained model may remember its patients. Differential privacy is "
@@ -84,6 +84,9 @@ def print_json(demo: Demo, results: Mapping[str, Any], leak: Leak) -> None:
                     "rounds": len(demo.rounds),
                     "dropout": demo.dropout,
                     "seed": demo.seed,
+                    "protocol": params.protocol,
+                    "reveal": params.reveal,
+                    "ring": params.ring,
                     "threshold": params.threshold,
                     "min_clients": params.min_clients,
                     "asked_in_a_round": params.max_participants,
@@ -100,7 +103,7 @@ def print_json(demo: Demo, results: Mapping[str, Any], leak: Leak) -> None:
                         "exchanges": done.exchanges,
                         "asked": list(done.asked),
                         "contributors": list(done.contributors),
-                        "lost": {name: LOST[phase] for name, phase in done.lost.items()},
+                        "lost": {name: lost_in(params)[phase] for name, phase in done.lost.items()},
                         "restarted": done.restarted,
                         "patients": done.patients,
                         "equal_integer_sums": done.sums_equal,
@@ -154,6 +157,8 @@ class Screen:
         self._console = Console(highlight=False)
         self._short = {name: name.rpartition("-")[2].lstrip("0") for name in demo.names}
         self._grid = len(demo.names) <= WIDEST_GRID
+        self._ckks = demo.params.protocol == "ckks"
+        self._kind = "encrypted" if self._ckks else "masked"
 
     def _say(self, text: str) -> None:
         self._console.print(text)
@@ -172,24 +177,32 @@ class Screen:
             f"({split}); {len(demo.patients.test_y)} more held out for testing",
         )
         facts.add_row("model", f"30-16-1 network, {values} weights; federated averaging weighted by patients")
+        quorum = "" if self._ckks else f"threshold {params.threshold}, "
         facts.add_row(
             "bounds",
-            f"{params.clients} hospitals, {params.max_participants} asked a round; threshold {params.threshold}, min_clients "
+            f"{params.clients} hospitals, {params.max_participants} asked a round; {quorum}min_clients "
             f"{params.min_clients}: up to {demo.dropout} lost a round; a lying server with {params.corrupt} corrupt opens no sum "
             f"of fewer than {params.opened_honest} honest hospitals",
         )
-        facts.add_row(
-            "session",
-            f"one setup for all {params.rounds_per_setup} rounds; then two exchanges a round",
-        )
+        session = f"one setup for all {params.rounds_per_setup} rounds; then two exchanges a round"
+        if self._ckks:
+            ring = params.cipher_plan.ring
+            facts.add_row(
+                "key",
+                f"{demo.names[0]} holds it, and alone sees the sum; it adds the uploads itself and could decrypt each; ring of "
+                f"degree {ring.degree}, {ring.bits} bits",
+            )
+            session = f"one key for all {params.rounds_per_setup} rounds; then one exchange with the hospitals a round"
+        facts.add_row("session", session)
         facts.add_row("engine", f"{info['backend']}, {info['isa']}")
         self._say(f"\n[bold]{len(demo.names)} hospitals train one model and show nobody their updates[/bold]\n")
         self._console.print(facts)
         self._console.print()
         if self._grid and demo.dropout:
+            unmasking = "" if self._ckks else f"   {self._mark('unmask')} in the sum if asked, lost before unmasking"
             self._say(
-                f"{self._mark(None)} in the sum   {self._mark('unmask')} in the sum if asked, lost before unmasking\n"
-                f"{self._mark('masked')} lost before its masked input   {self._mark('absent')} not asked this round\n"
+                f"{self._mark(None)} in the sum{unmasking}\n"
+                f"{self._mark(self._kind)} lost before its {self._kind} input   {self._mark('absent')} not asked this round\n"
             )
 
     @staticmethod
@@ -252,12 +265,16 @@ class Screen:
         restarted = [done for done in self._demo.rounds if done.restarted is not None]
         for done in restarted:
             self._say(
-                f"{done.restarted} was restarted in the middle of round {done.number} from its snapshot and\n"
+                f"{done.restarted} and the key holder were restarted in the middle of round {done.number}\n"
+                "from snapshots and ledgers, and went on."
+                if self._ckks
+                else f"{done.restarted} was restarted in the middle of round {done.number} from its snapshot and\n"
                 "ledger, and answered for the update that it had sent before."
             )
+        rest = "signatures" if self._ckks else "keys, shares and signatures"
         self._say(
-            "Bytes down include the model. Of the secure bytes up, the masked update takes\n"
-            f"{size['secure_masked_update']:,}; keys, shares and signatures do not grow with the model.\n"
+            f"Bytes down include the model. Of the secure bytes up, the {self._kind} update takes\n"
+            f"{size['secure_masked_update']:,}; {rest} do not grow with the model.\n"
             f"The server spent {spent['server']:.1f} ms a round. Values clipped: {results['values_clipped']}."
         )
 
@@ -270,7 +287,7 @@ class Screen:
             "The first layer's weight gradient divided by its bias gradient is that patient's\n"
             "record. The same division on everything that leaves the hospital:"
         )
-        table = _table("", "the patient", "unprotected\nupdate", "masked\nframe", "released\naggregate")
+        table = _table("", "the patient", "unprotected\nupdate", f"{self._kind}\nframe", "released\naggregate")
         rows = zip(patients.features, *(patients.real_units(r) for r in (leak.record, *guesses)), strict=True)
         for name, *values in list(rows)[:SHOWN_FEATURES]:
             table.add_row(name, *(f"{value:.5g}" for value in values))
@@ -284,7 +301,10 @@ class Screen:
             f"this patient with {leak.hidden_among - 1} others.\n"
         )
         table = _table("Are the bytes uniform? A sanity check, not a proof", "bytes", "chi-square (255 df)", "p")
-        for label, result in (("encoded, not masked", leak.bare_bytes), ("masked", leak.masked_bytes)):
+        for label, result in (
+            (f"encoded, not {self._kind}", leak.bare_bytes),
+            (self._kind, leak.masked_bytes),
+        ):
             table.add_row(
                 label,
                 f"{result.count:,}",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from secagg import FixedPoint, Params
 from secagg._kernels import pack
 from secagg.cli.demo import model as net
-from secagg.cli.demo.federation import LOST, MODEL_SEGMENT, Federation, rounding_seed
+from secagg.cli.demo.federation import LOST, MODEL_SEGMENT, Federation, lost_in, rounding_seed
 from secagg.cli.demo.hospitals import Patients, load
 from secagg.cli.demo.model import Weights
 from secagg.client import rounding_key
@@ -48,21 +48,25 @@ class Round:
     accuracy: float
 
 
-def _params(patients: Patients, example: Weights, dropout: int, rounds: int = 1) -> Params:
+def _params(patients: Patients, example: Weights, dropout: int, rounds: int = 1, protocol: str = "pairwise") -> Params:
     """Return Params of rounds that ask about four in five hospitals, or all where that would hide too few."""
     n = len(patients.hospitals)
     largest = max(hospital.patients for hospital in patients.hospitals)
 
     def build(asked: int) -> Params:
+        # In ckks the server is not to see the sum: one hospital holds the key, and the result is for it to hand on.
+        own: dict[str, Any] = {"threshold": n - dropout}
+        if protocol == "ckks":
+            own = {"protocol": "ckks", "reveal": "holder"}
         return Params(
             clients=n,
             layout=Layout.of(example),
             encoding=ENCODING,
-            threshold=n - dropout,
             min_clients=asked - dropout,
             max_participants=asked,
             max_weight=1 << (largest - 1).bit_length(),
             rounds_per_setup=rounds,
+            **own,
         )
 
     sample = math.ceil(SAMPLED * n)
@@ -74,19 +78,21 @@ def _params(patients: Patients, example: Weights, dropout: int, rounds: int = 1)
     return build(n)
 
 
-def _bearable(patients: Patients, example: Weights) -> int:
+def _bearable(patients: Patients, example: Weights, protocol: str = "pairwise") -> int:
     """Return the most dropouts a round for which Params still holds."""
     most = 0
     for dropout in range(1, len(patients.hospitals) - 1):
         try:
-            _params(patients, example, dropout)
+            _params(patients, example, dropout, protocol=protocol)
         except ParameterError:
             break
         most = dropout
     return most
 
 
-def make_params(patients: Patients, example: Weights, dropout: int | None, rounds: int) -> Params:
+def make_params(
+    patients: Patients, example: Weights, dropout: int | None, rounds: int, protocol: str = "pairwise"
+) -> Params:
     """Return Params whose one setup serves all rounds, and lets just `dropout` hospitals be lost in each.
 
     Raises
@@ -97,17 +103,17 @@ def make_params(patients: Patients, example: Weights, dropout: int | None, round
         `dropout` is beyond what the bound on a lying server allows; the message gives the bound's reason.
     """
     if dropout is None:
-        dropout = min(DEFAULT_DROPOUT, _bearable(patients, example))
+        dropout = min(DEFAULT_DROPOUT, _bearable(patients, example, protocol))
     if dropout < 0:
         raise InputError("--dropout must not be negative")
     count = len(patients.hospitals)
     if dropout >= count - 1:
-        most = _bearable(patients, example)
+        most = _bearable(patients, example, protocol)
         raise ParameterError(f"--dropout {dropout} of {count} hospitals leaves no sum of two; at most {most}")
     try:
-        return _params(patients, example, dropout, rounds)
+        return _params(patients, example, dropout, rounds, protocol)
     except ParameterError as reason:
-        most = _bearable(patients, example)
+        most = _bearable(patients, example, protocol)
         raise ParameterError(
             f"--dropout {dropout} with {count} hospitals is refused (at most {most}): {reason}"
         ) from None
@@ -121,17 +127,24 @@ class Plan:
     lost: Mapping[str, str]
 
 
-def schedule(names: tuple[str, ...], asked: int, rounds: int, dropout: int, seed: int) -> list[Plan]:
+def schedule(
+    names: tuple[str, ...],
+    asked: int,
+    rounds: int,
+    dropout: int,
+    seed: int,
+    places: Mapping[str, str] = LOST,
+) -> list[Plan]:
     """Return a sample for each round, and who is lost; phases rotate through every combination."""
     rng = np.random.default_rng([seed, rounds, dropout, len(names)])
-    phases = tuple(LOST)
+    phases = tuple(places)
     plans = []
     for i in range(rounds):
         sample = sorted(rng.choice(names, size=asked, replace=False).tolist())
         chosen = sorted(rng.choice(names, size=dropout, replace=False).tolist())
         # Who is not asked for an update can only be missed at unmasking.
         lost = {
-            name: phases[(i + j * (1 + i // len(phases))) % len(phases)] if name in sample else "unmask"
+            name: phases[(i + j * (1 + i // len(phases))) % len(phases)] if name in sample else phases[-1]
             for j, name in enumerate(chosen)
         }
         plans.append(Plan(tuple(sample), lost))
@@ -146,6 +159,7 @@ class Demo:
     Parameters
     ----------
     hospitals, rounds, seed : int
+    protocol : {"pairwise", "ckks"}
     dropout : int or None
         Hospitals lost in every round, over all phases together; None takes 2, or as many as the bound allows.
 
@@ -155,17 +169,23 @@ class Demo:
         See `hospitals.load` and `make_params`.
     """
 
-    def __init__(self, *, hospitals: int, rounds: int, dropout: int | None, seed: int) -> None:
+    def __init__(
+        self, *, hospitals: int, rounds: int, dropout: int | None, seed: int, protocol: str = "pairwise"
+    ) -> None:
+        if protocol not in ("pairwise", "ckks"):
+            raise InputError(f"--protocol must be pairwise or ckks, not {protocol!r}")
         if not 1 <= rounds <= MAX_ROUNDS:
             raise InputError(f"--rounds must be from 1 to {MAX_ROUNDS}, not {rounds}")
         self.patients: Patients = load(hospitals, seed)
         self.seed = seed
         start = net.initial(seed)
-        self.params = make_params(self.patients, start, dropout, rounds + 1)  # and one for the attack at the end
-        self.dropout = hospitals - self.params.threshold
+        # One round more, for the attack at the end.
+        self.params = make_params(self.patients, start, dropout, rounds + 1, protocol)
+        self.dropout = self.params.max_participants - self.params.min_clients
         self.names = tuple(hospital.name for hospital in self.patients.hospitals)
         self.weights = {hospital.name: hospital.patients for hospital in self.patients.hospitals}
-        self.plans = schedule(self.names, self.params.max_participants, rounds, self.dropout, seed)
+        places = lost_in(self.params)
+        self.plans = schedule(self.names, self.params.max_participants, rounds, self.dropout, seed, places)
         self._disk = tempfile.TemporaryDirectory(prefix="secagg-demo-")
         self.federation = Federation(self.params, self.names, seed, Path(self._disk.name))
         self.rounds: list[Round] = []

@@ -231,7 +231,7 @@ class CkksClient(Secret):
         current, key, session = state.round, state.key, state.session
         if current is None or key is None or session is None or self.awaiting is None:
             raise StateError("no update is awaited; receive() the server's request first")
-        if not current.seed:
+        if not (current.intent or current.header):  # nothing was made with the present one that could have left
             current.seed = state.entropy(SEED_BYTES)
         round_id, seed = current.round_id, current.seed
         secrets = (hkdf(seed, "rounding", length=16), hkdf(seed, "intent", length=32))

@@ -25,10 +25,16 @@ from secagg.hazmat import aead
 from secagg.hazmat.agreement import check_public_key
 from secagg.hazmat.kdf import hkdf
 from secagg.hazmat.transcript import digest
-from secagg.protocols.accounts import account_digest, participants_digest, survivors_digest, upload_tag
+from secagg.protocols.accounts import (
+    account_digest,
+    holder_statement,
+    participants_digest,
+    survivors_digest,
+    upload_tag,
+)
 from secagg.protocols.ckks import holder_state
 from secagg.protocols.ckks.checks import check_header
-from secagg.protocols.ckks.holder_state import HolderBulk, HolderParty, HolderRound, OwnKey
+from secagg.protocols.ckks.holder_state import HolderBulk, HolderParty, HolderRound, OwnKey, Waiting
 from secagg.protocols.ckks.intake import check_place
 from secagg.protocols.ckks.messages import (
     HASH_BYTES,
@@ -42,6 +48,7 @@ from secagg.protocols.ckks.messages import (
     make_chunk,
     pad_key,
     request_mark,
+    result_commitment,
     result_key,
     signer,
     verify_chunk,
@@ -156,13 +163,15 @@ class CkksHolder(Secret):
         if body.roster_hash != state.roster.hash():
             raise AuthenticationError("the server has another roster than ours", peer="server", phase="keys")
         if key is None or body.first_round != key.first_round:
-            if not 0 <= body.first_round < (1 << 63) - body.rounds or body.first_round <= state.floor(session):
+            if not 0 <= body.first_round <= (1 << 63) - body.rounds or body.first_round <= state.floor(session):
                 raise PeerError("a key for rounds that are over", peer="server", phase="keys")
             if key is not None and body.first_round < key.first_round:
                 raise PeerError("a key for earlier rounds than the present one's", peer="server", phase="keys")
             key = OwnKey(state, session, body.first_round, state.entropy(holder_state.SEED_BYTES))
             state.own_floor = max(state.floor(session), body.first_round - 1)
-            state.session, state.key, state.round = session, key, None
+            if state.session != session:  # another session's rounds have the same numbers
+                state.done = None
+            state.session, state.key, state.round, state.waiting = session, key, None, None
         state.out.append(key.frame)
 
     # -- decrypt --------------------------------------------------------------------------------------------------
@@ -181,12 +190,25 @@ class CkksHolder(Secret):
         current = state.round
         if current is not None and current.round_id == round_id:
             return current
+        if current is not None and current.round_id > round_id:
+            raise PeerError("a later round is being gathered", peer=peer, phase=DECRYPT)
         again = state.done is not None and state.done[0] == round_id
-        # A frame of an earlier round that comes late must not end the one that is being gathered.
-        late = current is not None and current.request is not None and round_id < current.round_id
-        if late or (round_id <= state.floor(session) and not again):
+        if round_id <= state.floor(session) and not again:
             raise PeerError("round id does not increase", peer=peer, phase=DECRYPT)
         return HolderRound(round_id, self._new_bulk())
+
+    def _take_up(self, current: HolderRound) -> None:
+        """Let the chunks that waited for this round's request count, and forget the others."""
+        waiting, self._state.waiting = self._state.waiting, None
+        if waiting is None:
+            return
+        current.bulk = waiting.bulk
+        senders = self._senders(current)
+        for sender, round_id in waiting.rounds.items():
+            if round_id == current.round_id and sender in senders:
+                current.contents[sender] = waiting.contents[sender]
+            else:
+                current.bulk.discard(sender)
 
     def _decrypt_requested(self, body: DecryptRequest) -> None:
         state = self._state
@@ -217,6 +239,7 @@ class CkksHolder(Secret):
             raise EquivocationError("another sum of this round was decrypted before", peer="server", phase=DECRYPT)
         current.request, current.headers, current.participants = body, headers, participants
         current.context, current.account, current.mark = context, account, mark
+        self._take_up(current)
         state.round = current
         self._try_decrypt(current, key, session)
 
@@ -257,30 +280,38 @@ class CkksHolder(Secret):
         peer = sender or "server"
         if state.params.recompute == (sender == SERVER) or sender == HOLDER:
             raise PeerError("not a chunk that this protocol has", peer=peer, phase=DECRYPT)
+        verify_key = signer(state.roster, sender)
         key, session = self._need_key(chunk.round_id, peer)
         current = state.round
-        if current is not None and current.request is None and current.round_id != chunk.round_id:
+        asked = current is not None and current.round_id == chunk.round_id
+        if current is not None and not asked and current.machine.state is HolderState.GATHERING:
             raise PeerError("chunk of another round than the one that is gathered", peer=peer, phase=DECRYPT)
-        current = self._gather(session, chunk.round_id, peer)
-        if current.machine.state is HolderState.DECRYPTED:
-            return  # a repeated chunk of what was answered
-        if current.request is not None and sender not in self._senders(current):
+        if current is not None and asked and sender not in self._senders(current):
             raise PeerError("chunk of a client that is not in the sum", peer=peer, phase=DECRYPT)
-        check_place(chunk, current.bulk.chunks(), peer)
-        content = verify_chunk(chunk, key.hash, signer(state.roster, sender))
-        place, contents = (chunk.segment, chunk.index), current.contents.get(sender, {})
+        if not asked and chunk.round_id <= state.floor(session):
+            raise PeerError("chunk of a round that is over", peer=peer, phase=DECRYPT)
+        if not asked and state.waiting is None:
+            state.waiting = Waiting(self._new_bulk())
+        held: Any = current if asked else state.waiting
+        check_place(chunk, held.bulk.chunks(), peer)
+        content = verify_chunk(chunk, key.hash, verify_key)
+        fresh = not asked and held.rounds.get(sender, chunk.round_id) != chunk.round_id
+        place, contents = (chunk.segment, chunk.index), {} if fresh else held.contents.get(sender, {})
         if place in contents:
             if contents[place] != content:
                 raise EquivocationError("a second, different chunk", peer=peer, phase=DECRYPT)
             return
+        if fresh:
+            held.bulk.discard(sender)
         try:
-            current.bulk.add(sender, *place, chunk.payload)
+            held.bulk.add(sender, *place, chunk.payload)
         except InputError as error:
             raise PeerError(str(error), peer=peer, phase=DECRYPT) from None
-        state.round = current
-        current.contents.setdefault(sender, {})[place] = content
-        if current.request is not None:
-            self._try_decrypt(current, key, session)
+        held.contents[sender] = contents | {place: content}
+        if not asked:
+            held.rounds[sender] = chunk.round_id
+        if asked:
+            self._try_decrypt(held, key, session)
 
     def _senders(self, current: HolderRound) -> tuple[str, ...]:
         return tuple(current.headers) if self._state.params.recompute else (SERVER,)
@@ -296,9 +327,12 @@ class CkksHolder(Secret):
         state.own_floor, state.done = max(state.own_floor, current.round_id), (current.round_id, current.mark)
         try:
             current.frames = self._answer(current, request, key, session, senders)
-        except (InputError, PeerError, AbortError) as error:
-            state.round = None
-            raise AbortError(str(error)) from None
+        except BaseException as error:
+            # A sum that could not be opened is not opened in another way: a second try would be a second question.
+            state.round = state.done = None
+            if isinstance(error, InputError | PeerError | AbortError):
+                raise AbortError(str(error)) from None
+            raise
         current.machine.fire(HolderEvent.DECRYPT)
         state.provisional = False
         state.out += current.frames
@@ -321,32 +355,39 @@ class CkksHolder(Secret):
             for name, header in current.headers.items()
             if state.params.padded
         ]
-        current.result_hash = current.bulk.open(key.secret, pads, len(current.headers))
+        current.salt = hkdf(key.seed, "ckks-result-salt", current.mark, length=HASH_BYTES)
+        current.result_hash = result_commitment(
+            current.salt, current.bulk.open(key.secret, pads, len(current.headers))
+        )
+        sealed_salt = b""
         frames, digests = [], []
         if state.params.reveal == "server":
-            for frame, content in self._results(current, request, key, session):
+            shared = key.channel.agree(request.server_key)
+            sealing = result_key(shared, session, key.hash, current.mark)
+            sealed_salt = _seal(key, sealing, current, current.salt, b"salt")
+            for frame, content in self._results(current, key, sealing, session):
                 frames.append(frame)
                 digests.append(content)
+        current.signature = state.identity.sign(holder_statement(current.account, current.result_hash))
         body = Decrypted(
-            current.round_id, current.account, state.identity.sign(current.account), current.result_hash,
-            upload_tag(digests),
-        )  # fmt: skip
+            current.round_id, current.account, current.result_hash, current.signature, sealed_salt, upload_tag(digests)
+        )
         return [seal_envelope(Kind.DECRYPTED, session, HOLDER, body, state.identity.sign), *frames]
 
     def _results(
-        self, current: HolderRound, request: DecryptRequest, key: OwnKey, session: bytes
+        self, current: HolderRound, key: OwnKey, sealing: bytes, session: bytes
     ) -> Iterator[tuple[bytes, bytes]]:
         """Yield the frames of the opened sum, sealed to the server, and the digest of each one's payload."""
-        shared = key.channel.agree(request.server_key)
-        sealing = result_key(shared, session, key.hash, current.mark)
         for (segment, index), plain in current.bulk.opened():
-            place = b"%d/%d" % (segment, index)
-            # Derived, so that a restarted holder's answer is the same byte for byte.
-            nonce = hkdf(key.seed, "ckks-result-nonce", current.mark, place, length=aead.NONCE_BYTES)
-
-            def derived(_: int, nonce: bytes = nonce) -> bytes:
-                return nonce
-
-            sealed = memoryview(aead.seal(sealing, plain, place, derived))
+            sealed = memoryview(_seal(key, sealing, current, plain, b"%d/%d" % (segment, index)))
             at = (current.round_id, segment, index)
             yield make_chunk(session, HOLDER, at, key.hash, sealed, self._state.identity.sign)
+
+
+def _seal(key: OwnKey, sealing: bytes, current: HolderRound, plain: bytes, place: bytes) -> bytes:
+    """Return a part of the answer sealed to the server.
+
+    The nonce is derived, so that a restarted holder's answer is the same byte for byte; what is sealed follows from the mark.
+    """
+    nonce = hkdf(key.seed, "ckks-result-nonce", current.mark, place, length=aead.NONCE_BYTES)
+    return aead.seal(sealing, plain, place, lambda _: nonce)

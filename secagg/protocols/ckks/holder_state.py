@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from secagg.identity import Identity, Roster
     from secagg.params import Params
 
-__all__ = ["HolderBulk", "HolderParty", "HolderRound", "OwnKey", "freeze", "thaw"]
+__all__ = ["HolderBulk", "HolderParty", "HolderRound", "OwnKey", "Waiting", "freeze", "thaw"]
 
 Place = tuple[int, int]
 SEED_BYTES = 32
@@ -43,6 +43,9 @@ class HolderBulk(Protocol):
 
     def add(self, sender: str, segment: int, index: int, payload: memoryview) -> None:
         """Keep one authenticated chunk; raise InputError if there is no room for it."""
+
+    def discard(self, sender: str) -> None:
+        """Forget what a sender sent."""
 
     def fold(self, sender: str, group: bytes) -> None:
         """Add what a sender sent, all of it, to the sum; raise InputError if it is malformed."""
@@ -80,6 +83,15 @@ class OwnKey(Secret):
 
 
 @dataclass(repr=False)
+class Waiting(Secret):
+    """Chunks that came before the request they belong to: of each sender those of one round, so that none is in another's way."""
+
+    bulk: HolderBulk
+    rounds: dict[str, int] = field(default_factory=dict)
+    contents: dict[str, dict[Place, bytes]] = field(default_factory=dict)
+
+
+@dataclass(repr=False)
 class HolderRound(Secret):
     """The holder's view of the round in progress."""
 
@@ -96,6 +108,8 @@ class HolderRound(Secret):
     account: bytes = b""
     mark: bytes = b""
     result_hash: bytes = b""
+    salt: bytes = b""
+    signature: bytes = b""
     frames: list[bytes] = field(default_factory=list)
 
 
@@ -114,6 +128,7 @@ class HolderParty(Secret):
     done: tuple[int, bytes] | None = None  # the last round that was decrypted, and what was asked
     key: OwnKey | None = None
     round: HolderRound | None = None
+    waiting: Waiting | None = None
     out: list[bytes] = field(default_factory=list)
 
     def floor(self, session: bytes) -> int:

@@ -8,7 +8,7 @@ from secagg.errors import AuthenticationError, DecodeError, InputError, PeerErro
 from secagg.hazmat import aead, signing
 from secagg.hazmat.agreement import check_public_key
 from secagg.hazmat.rlwe import PublicKey
-from secagg.protocols.accounts import upload_tag
+from secagg.protocols.accounts import holder_statement, upload_tag
 from secagg.protocols.ckks.checks import check_header
 from secagg.protocols.ckks.messages import (
     HASH_BYTES,
@@ -145,25 +145,36 @@ class Intake:
     # -- decrypt --------------------------------------------------------------------------------------------------
 
     def _take_answer(self, frame: bytes, body: Decrypted) -> None:
-        _, current = self._state.now(ServerPhase.DECRYPT, HOLDER)
+        key, current = self._state.now(ServerPhase.DECRYPT, HOLDER)
         if body.round_id != current.round_id or body.account != current.account:
             raise AuthenticationError("answer to another account of the round", peer=HOLDER, phase="decrypt")
         if current.answer is not None:
             self._state.twice(HOLDER, current.answer[0] == frame)
             return
-        if len(body.account_signature) != signing.SIGNATURE_BYTES or {len(body.result_hash), len(body.tag)} != {
-            HASH_BYTES
-        }:
+        if len(body.signature) != signing.SIGNATURE_BYTES or {len(body.result_hash), len(body.tag)} != {HASH_BYTES}:
             raise DecodeError("a signature has 64 bytes, a hash 32", peer=HOLDER, phase="decrypt")
-        signing.verify(signer(self._state.roster, HOLDER), body.account, body.account_signature)
+        statement = holder_statement(body.account, body.result_hash)
+        signing.verify(signer(self._state.roster, HOLDER), statement, body.signature)
+        if self._state.params.reveal == "server":
+            salt = self._open(key, current, body.sealed_salt, b"salt")
+            if len(salt) != HASH_BYTES:
+                raise DecodeError("a salt has 32 bytes", peer=HOLDER, phase="decrypt")
+            current.salt = salt
+        elif body.sealed_salt:
+            raise DecodeError("a salt where the sum is not revealed", peer=HOLDER, phase="decrypt")
         current.answer = (frame, body)
+
+    def _open(self, key: Key, current: Round, sealed: bytes, place: bytes) -> bytes:
+        """Return a part of the holder's answer."""
+        if key.body is None or current.pair is None:
+            raise PeerError("no key", peer=HOLDER, phase="decrypt")
+        shared = current.pair.agree(key.body.channel_key)
+        return aead.open_(result_key(shared, self._state.session, key.hash, current.mark), sealed, place)
 
     def _take_result(self, chunk: Chunk, verify_key: bytes) -> None:
         key, current = self._state.now(ServerPhase.DECRYPT, HOLDER)
-        if chunk.round_id != current.round_id or self._state.params.reveal != "server" or current.pair is None:
+        if chunk.round_id != current.round_id or self._state.params.reveal != "server":
             raise PeerError("chunk of another round", peer=HOLDER, phase="decrypt")
-        if key.body is None:
-            raise PeerError("no key", peer=HOLDER, phase="decrypt")
         sealed = [[size + aead.OVERHEAD_BYTES for size in row] for row in self._state.bulk.results()]
         check_place(chunk, sealed, HOLDER)
         content = verify_chunk(chunk, key.hash, verify_key)
@@ -171,9 +182,7 @@ class Intake:
         if place in current.opened:
             self._state.twice(HOLDER, current.opened[place] == content)
             return
-        shared = current.pair.agree(key.body.channel_key)
-        secret = result_key(shared, self._state.session, key.hash, current.mark)
-        plain = aead.open_(secret, bytes(chunk.payload), b"%d/%d" % place)
+        plain = self._open(key, current, bytes(chunk.payload), b"%d/%d" % place)
         try:
             self._state.bulk.take(*place, plain)
         except InputError as error:

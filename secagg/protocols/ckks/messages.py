@@ -40,6 +40,7 @@ __all__ = [
     "pad_key",
     "read_key",
     "request_mark",
+    "result_commitment",
     "result_key",
     "signer",
     "verify_chunk",
@@ -120,12 +121,13 @@ class DecryptRequest(_Body, frozen=True):
 
 
 class Decrypted(_Body, frozen=True):
-    """Holder: the account of the round, separately signed for the receipt, and what its chunks hold."""
+    """Holder: the account of the round and a commitment to its sum, both signed for the receipt, and what its chunks hold."""
 
     round_id: int
     account: bytes
-    account_signature: bytes
     result_hash: bytes
+    signature: bytes
+    sealed_salt: bytes
     tag: bytes
 
 
@@ -148,8 +150,13 @@ def key_digest(session: bytes, announcement: bytes) -> bytes:
 
 
 def request_mark(account: bytes, body: DecryptRequest) -> bytes:
-    """Return what a decryption answers: the account, the sum, and to whom the result is sealed."""
-    return digest("ckks-decrypt", account, body.sum_tag, body.server_key)
+    """Return what a decryption answers: account, sum, whom the result is sealed to, and the headers, whose keys decide the pads."""
+    return digest("ckks-decrypt", account, body.sum_tag, body.server_key, *body.headers)
+
+
+def result_commitment(salt: bytes, result: bytes) -> bytes:
+    """Return what stands for an opened sum in public: a sum may be guessed, and its bare digest would confirm the guess."""
+    return digest("ckks-result", salt, result)
 
 
 def pad_key(shared: bytes, session: bytes, key_hash: bytes, round_id: int, client: str) -> bytes:

@@ -53,6 +53,7 @@ class Decryption(Secret):
     account: bytes
     signatures: dict[str, bytes]
     result_hash: bytes
+    salt: bytes
     blamed: dict[str, str] = field(default_factory=dict)
 
 
@@ -222,6 +223,7 @@ class CkksServer(Secret):
         current.context, current.survivors = one_model(self._params, {
             rank: current.complete[ids[rank]] for rank in current.participants if ids[rank] in current.complete
         })  # fmt: skip
+        key.shown -= {c for c in self._names(current.participants) if c not in current.headers}  # it may have been lost
         names = self._names(current.survivors)
         current.account = account_digest(
             self.session, current.round_id, self._params.hash, key.hash, self._roster.hash(), current.participants_hash,
@@ -269,7 +271,7 @@ class CkksServer(Secret):
         made = Decryption(
             current.round_id, current.context, tuple(self._names(current.participants)),
             {name: current.headers[name][1].tag for name in names}, self._roster.hash(), key.hash, self.session,
-            current.account, {HOLDER: body.account_signature}, body.result_hash,
+            current.account, {HOLDER: body.signature}, body.result_hash, current.salt,
         )  # fmt: skip
         self._machine.fire(ServerEvent.CLOSE)
         self._state.round = None

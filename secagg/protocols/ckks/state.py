@@ -89,6 +89,7 @@ class Round(Secret):
     account: bytes = b""
     mark: bytes = b""
     pair: KeyPair | None = None
+    salt: bytes = b""
     answer: tuple[bytes, Decrypted] | None = None
     opened: dict[Place, bytes] = field(default_factory=dict)
 
