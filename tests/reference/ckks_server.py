@@ -313,9 +313,7 @@ class Server:
 
     def _result(self, sums, signature, result_hash):
         current = self.round
-        told = digest(
-            "receipt", u64(current.round_id), current.account, result_hash, *encoded([HOLDER]), signature
-        )
+        told = digest("receipt", u64(current.round_id), current.account, result_hash, *encoded([HOLDER]), signature)
         receipt = {
             "format": "secagg receipt v1", "session": self.session.hex(), "round_id": current.round_id,
             "params_hash": self.settings.hash.hex(), "setup_hash": self.key.hash.hex(),
