@@ -293,6 +293,12 @@ def test_parms_id_is_what_seal_computes():
 # --- contexts ---
 
 
+def test_a_scale_is_a_float_however_it_is_given():
+    one, other = (PublicContext(4096, (PRIME,), scale, bytes(32)) for scale in (2**20, 2.0**20))
+    assert one.hash() == other.hash()
+    assert PublicContext.from_bytes(one.to_bytes()) == other
+
+
 def test_a_public_context_round_trips(public):
     again = PublicContext.from_bytes(public.to_bytes())
     assert again == public
@@ -325,6 +331,11 @@ def test_a_servers_tenseal_context_gives_the_same(public_key):
 PRIME = 1099510890497
 WRONG = {
     "degree 3": {"degree": 3},
+    "a degree that is no integer": {"degree": 4096.0},
+    "a list of primes": {"primes": [PRIME]},
+    "a prime that is no integer": {"primes": (float(PRIME),)},
+    "a scale of text": {"scale": "2"},
+    "scale 2^2000": {"scale": 2**2000},
     "degree 512": {"degree": 512},
     "no primes": {"primes": ()},
     "a prime twice": {"primes": (PRIME, PRIME)},
@@ -388,6 +399,14 @@ def test_contexts_of_another_form_are_refused():
         with pytest.raises(DecodeError):
             read_context(tb.message([parts[0], (2, 2, tb.message(wrong)), *parts[2:]]), public=True)
     assert read_context(tb.message([parts[0], (2, 2, b"")]), public=True)[1] == -1.0
+
+
+def test_a_context_that_claims_a_huge_degree_allocates_nothing():
+    from secagg.integrations.tenseal.context import key_id_of
+
+    saved = tb.context().serialize(save_secret_key=True, save_relin_keys=False)
+    with pytest.raises(ParameterError, match="the degree must be one of"):
+        key_id_of(rebuilt(saved, changed(1, U64(1 << 60))))
 
 
 def test_a_secret_key_that_does_not_fit_is_refused():

@@ -22,6 +22,10 @@ def terms(**changes):
 
 
 WRONG = {
+    "half a client": {"clients": 2.5},
+    "a length of text": {"length": "100"},
+    "a bound of text": {"bound": "1"},
+    "a fraction of a bit": {"precision_bits": 1.5},
     "no threat": {"threat": ""},
     "another threat": {"threat": "malicious"},
     "one client": {"clients": 1},

@@ -26,7 +26,7 @@ from secagg.errors import (
     StateError,
     ThresholdError,
 )
-from secagg.integrations.tenseal import SharedContext, SumClient, SumServer
+from secagg.integrations.tenseal import PublicContext, SharedContext, SumClient, SumServer
 from secagg.integrations.tenseal.messages import SUM, UPLOAD, Limits, SumHeader, UploadHeader
 from support import tenseal_bytes as tb
 from support.tenseal_round import SESSION, TensealRound, forged, taken_apart
@@ -376,4 +376,6 @@ def test_without_zstandard_nothing_begins(monkeypatch):
     seal_format._zstandard.cache_clear()
     with pytest.raises(ParameterError, match="zstandard"):
         TensealRound()
+    with pytest.raises(ParameterError, match="zstandard"):
+        PublicContext.from_tenseal(tb.context().serialize(), bytes(32))
     seal_format._zstandard.cache_clear()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import math
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
 from secagg.errors import DecodeError, InputError, ParameterError
 from secagg.hazmat.transcript import DIGEST_BYTES, digest, u64
-from secagg.integrations.tenseal.seal_format import Reader, open_object
+from secagg.integrations.tenseal.seal_format import Reader, open_object, require_zstd
 
 __all__ = ["PublicContext", "key_id_of", "read_context", "read_parameters"]
 
@@ -62,6 +62,9 @@ class PublicContext:
 
     def __post_init__(self) -> None:
         """Refuse what is no CKKS context of 128 bits."""
+        whole = isinstance(self.degree, int) and isinstance(self.primes, tuple)
+        if not (whole and all(isinstance(q, int) for q in self.primes) and isinstance(self.scale, int | float)):
+            raise ParameterError("a context has an integer degree, a tuple of integer primes and a number as its scale")
         if self.degree not in CAPS:
             raise ParameterError(f"the degree must be one of {', '.join(map(str, CAPS))}")
         if not 1 <= len(self.primes) <= MAX_PRIMES or len(set(self.primes)) != len(self.primes):
@@ -71,8 +74,9 @@ class PublicContext:
                 raise ParameterError("each prime must be 1 modulo 2N and have at most 61 bits")
         if math.prod(self.primes).bit_length() > CAPS[self.degree]:
             raise ParameterError(f"the modulus has more than the {CAPS[self.degree]} bits that are safe at this degree")
-        if not (math.isfinite(self.scale) and self.scale >= 1):
+        if not 1 <= self.scale < 2.0**1000:
             raise ParameterError("the scale must be a number of 1 or more: set context.global_scale")
+        object.__setattr__(self, "scale", float(self.scale))  # one value, one encoding
         if not isinstance(self.key_id, bytes) or len(self.key_id) != DIGEST_BYTES:
             raise ParameterError(f"a key id has {DIGEST_BYTES} bytes")
 
@@ -192,6 +196,7 @@ def read_context(data: bytes, *, public: bool) -> tuple[tuple[int, tuple[int, ..
         raise InputError(f"a context is bytes, not {type(data).__name__}")
     if len(data) > MAX_CONTEXT_BYTES:
         raise DecodeError("a TenSEAL context is too long")
+    require_zstd()
     reader = Reader(memoryview(data), "TenSEAL context")
     parameters = reader.require(reader.bytes(1))
     keys = Reader(reader.require(reader.bytes(2)), "public part of a TenSEAL context")
@@ -229,10 +234,11 @@ def key_id_of(data: bytes) -> tuple[PublicContext, int]:
     (degree, primes), scale, secret = read_context(data, public=False)
     if secret is None:
         raise ParameterError("this TenSEAL context has no secret key: only those who decrypt have a SharedContext")
+    public = PublicContext(degree, primes, scale, bytes(DIGEST_BYTES))  # sizes are checked before anything has them
     before = 32 + 8 + 8 + 16 + 8  # parameters' name, coefficient count, scale, header and length of the array
     size = 8 * degree * len(primes)
     body, minor = open_object(secret, "the secret key", size=before + size)
     if struct.unpack_from("<Q", body, before - 8)[0] != degree * len(primes):
         raise DecodeError("the secret key does not fit the parameters")
     words = b"".join(map(u64, (degree, *primes)))
-    return PublicContext(degree, primes, scale, digest("tenseal/key", words, bytes(body[before:]))), minor
+    return replace(public, key_id=digest("tenseal/key", words, bytes(body[before:]))), minor

@@ -64,11 +64,15 @@ class SumParams:
                 "with a TenSEAL context every client has the one secret key and the server is trusted to add: "
                 'write threat="semi-honest", or use the pairwise protocol, which needs neither'
             )
+        if not all(isinstance(count, int) for count in (self.clients, self.min_clients, self.length)):
+            raise ParameterError("clients, min_clients and length are integers")
+        if not isinstance(self.precision_bits, int | None) or not isinstance(self.bound, int | float):
+            raise ParameterError("bound is a number and precision_bits an integer")
         if not 2 <= self.clients <= MAX_CLIENTS or not 2 <= self.min_clients <= self.clients:
             raise ParameterError(f"clients must be 2 to {MAX_CLIENTS}, and min_clients 2 to clients")
         if not 1 <= self.length < 1 << 40:
             raise ParameterError("length must be at least 1 and below 2**40")
-        if not (math.isfinite(self.bound) and self.bound > 0):
+        if not 0 < self.bound < 2.0**1000:
             raise ParameterError("bound must be a positive number")
         finest = -math.log2(self._least_step())
         if self.precision_bits is None:
@@ -87,9 +91,7 @@ class SumParams:
         degree, largest = self.context.degree, self.context.scale * self.largest
         # No coefficient exceeds the largest slot; then rounding, and the worst that public-key encryption can add.
         noise = NOISE_BOUND * (2 * degree + 1) + degree
-        if not math.isfinite(largest) or 2 * self.clients * (math.ceil(largest) + noise) >= math.prod(
-            self.context.moduli
-        ):
+        if largest == math.inf or 2 * self.clients * (math.ceil(largest) + noise) >= math.prod(self.context.moduli):
             bits = math.log2(math.prod(self.context.moduli)) - 1
             raise ParameterError(
                 f"a sum of {self.clients} values of {self.bound} at this scale could go beyond the modulus of "
