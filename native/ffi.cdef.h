@@ -137,6 +137,12 @@ int sa_rlwe_store(const uint64_t *table, const uint64_t *c1, const uint64_t *c0,
                   uint8_t *scratch, size_t scratch_bytes);
 int sa_rlwe_decrypt(const uint64_t *table, const uint64_t *secret, const uint64_t *c1, const uint64_t *c0, size_t n,
                     uint64_t delta, uint64_t *values, uint64_t *worst, uint8_t *scratch, size_t scratch_bytes);
+/* acc = (acc + bufs) mod q, residue by residue: rows ciphertexts of npolys polynomials, each modulo every one of nmoduli moduli
+ * (2 to 2^61), n residues each; to row i the depth buffers from bufs[i * depth] on are added. A buffer: 8 * npolys * nmoduli * n
+ * bytes, any alignment, little-endian. acc is below its moduli; when some residue in a buffer is not, acc is as it was when
+ * SA_ERR_VALUE is returned. */
+int sa_residues_add_u64(uint64_t *acc, size_t rows, const uint8_t *const *bufs, size_t depth, size_t n,
+                        const uint64_t *moduli, size_t nmoduli, size_t npolys);
 
 /* 1 when equal, 0 when not; time depends on nbytes alone. */
 int sa_ct_equal(const uint8_t *a, const uint8_t *b, size_t nbytes);

@@ -50,4 +50,6 @@ MARKS = {
     "ckks_decrypt_vs_tenseal": _least(10),
     "ckks_bytes_n10": _most(8.5, "B/value"),
     "ckks_bytes_n1000": _most(11, "B/value"),
+    "ckks_interop_add_vs_tenseal": _least(1.5),
+    "ckks_interop_add_vs_tenseal_uncompressed": _least(12),
 }

@@ -37,6 +37,7 @@ __all__ = [
     "pack",
     "protect_fixed",
     "protect_fixed_into",
+    "residues_add",
     "ring_add",
     "ring_add_uniform",
     "ring_forward",
@@ -182,6 +183,7 @@ add_mod = _kernels.add_mod
 shamir_split = _kernels.shamir_split
 shamir_weights = _kernels.shamir_weights
 shamir_combine = _kernels.shamir_combine
+residues_add = _kernels.residues_add
 ct_equal = _kernels.ct_equal
 ring_add = _kernels.ring_add
 ring_add_uniform = _kernels.ring_add_uniform

@@ -30,6 +30,7 @@ __all__ = [
     "mask_pack_into",
     "pack",
     "protect_fixed_into",
+    "residues_add",
     "shamir_combine",
     "shamir_split",
     "shamir_weights",
@@ -294,6 +295,20 @@ def shamir_combine(weights: U64, shares: U64) -> U64:
     out = np.zeros(shares.shape[1], dtype=np.uint64)
     _loops().combine(weights, shares, out)
     return out
+
+
+def residues_add(acc: U64, bufs: Sequence[memoryview], moduli: U64) -> None:
+    """Add residues modulo their primes; see `Kernels.residues_add`."""
+    shape, primes = acc.shape[1:], moduli[np.newaxis, :]
+    parts = [np.frombuffer(buf, dtype="<u8").reshape(shape) for buf in bufs]
+    if any(bool(np.any(part.max(axis=2) >= primes)) for part in parts):
+        raise InputError("residues_add: a residue is not below its modulus")
+    depth = len(parts) // len(acc)
+    for i, part in enumerate(parts):
+        row = acc[i // depth]
+        total = row + part
+        # Of the sum and the sum less q, the one that did not wrap is the lesser.
+        np.minimum(total, total - moduli[:, np.newaxis], out=row)
 
 
 def ct_equal(a: bytes, b: bytes) -> bool:

@@ -34,7 +34,7 @@ from secagg._kernels.native_ring import (
     rlwe_encrypt_seeded,
     rlwe_store,
 )
-from secagg.errors import ParameterError
+from secagg.errors import InputError, ParameterError
 
 __all__ = [
     "add_mod",
@@ -49,6 +49,7 @@ __all__ = [
     "mask_pack_into",
     "pack",
     "protect_fixed_into",
+    "residues_add",
     "ring_add",
     "ring_add_uniform",
     "ring_forward",
@@ -312,6 +313,18 @@ def shamir_combine(weights: U64, shares: U64) -> U64:
     code = lib.sa_shamir_combine_u64(_lanes(weights), len(weights), _lanes(shares), len(out), _out(out))
     _check(code, "shamir_combine")
     return out
+
+
+def residues_add(acc: U64, bufs: Sequence[memoryview], moduli: U64) -> None:
+    """Add each row's buffers to it, every residue modulo its prime; `acc` is as it was after an error."""
+    rows, npolys, nmoduli, n = acc.shape
+    pointers = ffi.new("uint8_t *[]", [_in(buf, "uint8_t") for buf in bufs])
+    many = ffi.cast("uint8_t const *const *", pointers)
+    depth = len(bufs) // rows
+    code = lib.sa_residues_add_u64(_out(acc), rows, many, depth, n, _lanes(moduli), nmoduli, npolys)
+    if code == lib.SA_ERR_VALUE:
+        raise InputError("residues_add: a residue is not below its modulus")
+    _check(code, "residues_add")
 
 
 def ct_equal(a: bytes, b: bytes) -> bool:

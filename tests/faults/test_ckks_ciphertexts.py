@@ -11,6 +11,7 @@ from secagg import Integer
 from secagg.errors import AbortError, AuthenticationError, DecodeError, ParameterError, PeerError
 from secagg.hazmat import aead
 from secagg.hazmat.rlwe import SecretKey
+from secagg.protocols.accounts import holder_statement
 from secagg.protocols.ckks.holder_state import OwnKey
 from secagg.protocols.ckks.messages import Kind, result_key
 from secagg.wire import HOLDER
@@ -160,7 +161,10 @@ def test_results_with_padding_or_of_another_digest_or_tag_are_not_taken():
     padded = aead.seal(secret, bytes([plain[0] | 0x80]), b"1/0", os.urandom)
     with pytest.raises(PeerError):
         f.server.receive(f.chunk(HOLDER, (1, 1, 0), padded))
-    sent[0] = (HOLDER, f.forge_holder(Kind.DECRYPTED, fields(f.body(sent[0][1]), result_hash=bytes(32))))
+    body = f.body(sent[0][1])
+    signature = f.holder_key.sign(holder_statement(body.account, bytes(32)))
+    lie = fields(body, result_hash=bytes(32), signature=signature)
+    sent[0] = (HOLDER, f.forge_holder(Kind.DECRYPTED, lie))
     f.bring(sent)
     for _ in range(2):
         with pytest.raises(AbortError, match="not the one it signed for"):

@@ -1,63 +1,25 @@
 """Every message in a new process, and kill -9 around the ledger write: faults 15, 49 and 51 on real processes."""
 
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pytest
 
 from support import client_process
 from support.federation import Federation
+from support.processes import KILLS, OnDisk
 from support.watch import Watch
 
-KILLS = ["before commit", "after commit", "after snapshot"]
 FRESH = {"shares", "masked", "unmask"}  # phases whose frame the ledger keeps
 
 
-class Processes(Federation):
+class Processes(OnDisk, Federation):
     """A federation whose clients live on disk, and in a process only for one message."""
 
     def __init__(self, home, clients=3, **changes):
         super().__init__(clients, **changes)
-        self.home, self.watch, self.started = home, Watch(), 0
-        for name in self.ids:
-            mine = home / name
-            mine.mkdir()
-            self.keys[name].save(mine / "identity")
-            settings = {
-                "me": name, "params": self.params.to_bytes(), "server": self.roster.server,
-                "clients": {other: self.roster.key(other) for other in self.ids},
-            }  # fmt: skip
-            (mine / "settings").write_bytes(msgspec.msgpack.encode(settings))
-            self.give(name, self.updates[name])
-
-    def give(self, name, update):
-        (self.home / name / "update").write_bytes(np.asarray(update, dtype=np.int64).tobytes())
-
-    def step(self, name, frames, kill=""):
-        """Run one process; return its exit status, its frames and what it said."""
-        inbox, outbox = self.home / name / "inbox", self.home / name / "outbox"
-        inbox.write_bytes(msgspec.msgpack.encode(frames))
-        outbox.unlink(missing_ok=True)
-        command = [sys.executable, client_process.__file__, str(self.home / name), str(inbox), str(outbox), kill]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-        self.started += 1
-        sent = msgspec.msgpack.decode(outbox.read_bytes()) if outbox.exists() else []
-        for frame in sent:
-            self.watch.see(name, frame)
-        return done.returncode, sent, done.stderr
-
-    def hand(self, inbox, silent=()):
-        sent = []
-        for name, frames in inbox.items():
-            if frames and name not in silent:
-                status, out, said = self.step(name, frames)
-                assert status == 0, said
-                sent += [(name, frame) for frame in out]
-        return sent
+        self.settle(home, Watch())
 
 
 def test_every_message_in_a_new_process(tmp_path):

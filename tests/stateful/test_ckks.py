@@ -248,10 +248,11 @@ def test_the_watch_fails_where_randomness_comes_back(monkeypatch):
     f = Encrypted(3, rounds_per_setup=2)
     f.round(1)
     assert len(instruments.randomness) == 6
-    seed = f.clients["c0"]._core._state.round.seed
-    f.updates["c0"] = np.roll(f.updates["c0"], 1)
+    state = f.clients["c0"]._core._state
+    seed = state.round.seed
     f.server.open_round(2)
     f.clients["c0"].receive(f.requests()["c0"][0])
-    f.clients["c0"]._core._state.round.seed = seed
+    state.entropy = lambda size: seed
+    f.updates["c0"] = np.roll(f.updates["c0"], 1)
     with pytest.raises(AssertionError, match="one randomness encrypted two vectors"):
         f.clients["c0"].submit(f.updates["c0"])

@@ -2,8 +2,8 @@
 
     python client_process.py DIRECTORY INBOX OUTBOX [KILL]
 
-DIRECTORY holds the client's files; INBOX a MessagePack list of frames; OUTBOX is where its frames go. KILL names a point at which
-the process kills itself with SIGKILL: "before commit", "after commit", "after snapshot".
+DIRECTORY holds the files of a client, or of the key holder; INBOX a MessagePack list of frames; OUTBOX is where its frames
+go. KILL names a point at which the process kills itself with SIGKILL: "before commit", "after commit", "after snapshot".
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 
 import secagg
 from secagg.store import Ledger
+from secagg.wire import HOLDER
 
 
 def die() -> None:
@@ -57,16 +58,18 @@ def write(path: Path, data: bytes) -> None:
 def main(home: Path, inbox: Path, outbox: Path, kill: str = "") -> None:
     arm(kill)
     settings = msgspec.msgpack.decode((home / "settings").read_bytes())
-    roster = secagg.Roster(settings["clients"], settings["server"])
+    roster = secagg.Roster(settings["clients"], settings["server"], settings["holder"])
     party = {"identity": secagg.Identity.load(home / "identity"), "roster": roster, "ledger": home / "ledger"}
-    snapshot = home / "snapshot"
+    snapshot, holder = home / "snapshot", settings["me"] == HOLDER
+    made = secagg.KeyHolder if holder else secagg.Client
     if snapshot.exists():
-        client = secagg.Client.restore(snapshot.read_bytes(), **party)
+        client = made.restore(snapshot.read_bytes(), **party)
     else:
-        client = secagg.Client(secagg.Params.from_bytes(settings["params"]), me=settings["me"], **party)
+        names = {} if holder else {"me": settings["me"]}
+        client = made(secagg.Params.from_bytes(settings["params"]), **names, **party)
     for frame in msgspec.msgpack.decode(inbox.read_bytes()):
         client.receive(frame)
-    if client.awaiting:
+    if not holder and client.awaiting:
         client.submit(np.frombuffer((home / "update").read_bytes(), dtype=np.int64))
     frames = client.outbox()
     write(snapshot, client.snapshot())

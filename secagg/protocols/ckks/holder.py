@@ -354,9 +354,7 @@ class CkksHolder(Secret):
             if state.params.padded
         ]
         current.salt = hkdf(key.seed, "ckks-result-salt", current.mark, length=HASH_BYTES)
-        current.result_hash = result_commitment(
-            current.salt, current.bulk.open(key.secret, pads, len(current.headers))
-        )
+        current.result_hash = result_commitment(current.salt, current.bulk.open(key.secret, pads, len(current.headers)))
         sealed_salt = b""
         frames, digests = [], []
         if state.params.reveal == "server":

@@ -150,7 +150,7 @@ def key_digest(session: bytes, announcement: bytes) -> bytes:
 
 
 def request_mark(account: bytes, body: DecryptRequest) -> bytes:
-    """Return what a decryption answers: account, sum, whom the result is sealed to, and the headers, whose keys decide the pads."""
+    """Return what a decryption answers: account, sum, whom its result is for, and the headers, whose keys decide the pads."""
     return digest("ckks-decrypt", account, body.sum_tag, body.server_key, *body.headers)
 
 

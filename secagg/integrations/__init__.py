@@ -1,0 +1,1 @@
+"""What lets others' federations use this engine: one package or module each, loaded only by those who name it."""
