@@ -211,18 +211,23 @@ def test_spec_draws_the_tables(name, module, count):
     assert name != "ckks" or "```mermaid\nsequenceDiagram" in text
 
 
+LABELS = re.compile(r'(?:digest\(\s*|hkdf\(\s*[\w.]+, |_derive\()"([^"]+)"')
+
+
 def test_specs_name_every_label_each_where_it_is_used():
     pages = {path.stem: path.read_text(encoding="utf-8") for path in SPEC.glob("*.md")}
     package = Path(secagg.__file__).parent
-    found = {}
+    found, plugged = {}, {}
     for path in package.rglob("*.py"):
-        if "cli" not in path.relative_to(package).parts:
-            source = path.read_text(encoding="utf-8")
-            found |= dict.fromkeys(
-                re.findall(r'(?:digest\(\s*|hkdf\(\s*[\w.]+, |_derive\()"([^"]+)"', source), path.parent.name
-            )
+        parts = path.relative_to(package).parts
+        if "cli" not in parts:
+            into = plugged if "integrations" in parts else found
+            into |= dict.fromkeys(LABELS.findall(path.read_text(encoding="utf-8")), path.parent.name)
     assert found.keys() >= {"frame", "setup", "account", "mask", "share", "rounding-seed"}
     assert found.keys() >= {"ckks-key", "ckks-pad", "ckks-result-salt", "roster-holder", "rlwe/s"}
     assert [label for label in found if f"`{label}`" not in "".join(pages.values())] == []
     for protocol, page in pages.items():
         assert [label for label, where in found.items() if where == protocol and f"`{label}`" not in page] == []
+    # An integration's are no part of a protocol, and so begin with its name.
+    assert [label for label, where in plugged.items() if not label.startswith(f"{where}/")] == []
+    assert not plugged.keys() & found.keys()
