@@ -179,3 +179,28 @@ def test_results_with_padding_or_of_another_digest_or_tag_are_not_taken():
         g.server.close_phase()
     g.round(2)
     g.check(g.ids, 2)
+
+
+def test_salts_are_sealed_of_32_bytes_and_only_where_the_sum_is_revealed():
+    f = Encrypted(3)
+    f.server.open_round(1)
+    f.until("decrypt")
+    sent = f.hand(f.requests())
+    body = f.body(sent[0][1])
+    key, current = f.holder._core._state.key, f.holder._core._state.round
+    secret = result_key(key.channel.agree(current.request.server_key), f.server.session, key.hash, current.mark)
+    for sealed in (b"", body.sealed_salt[:-1], aead.seal(secret, b"x" * 31, b"salt", os.urandom)):
+        with pytest.raises(PeerError):
+            f.server.receive(f.forge_holder(Kind.DECRYPTED, fields(body, sealed_salt=sealed)))
+    f.bring(sent)
+    f.server.close_phase()
+    f.check(f.ids)
+    g = Encrypted(3, reveal="holder")
+    g.server.open_round(1)
+    g.until("decrypt")
+    ((_, frame),) = g.hand(g.requests())
+    with pytest.raises(DecodeError, match="not revealed"):
+        g.server.receive(g.forge_holder(Kind.DECRYPTED, fields(g.body(frame), sealed_salt=b"x")))
+    g.bring([(HOLDER, frame)])
+    g.server.close_phase()
+    g.check(g.ids)

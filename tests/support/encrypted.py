@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -170,8 +171,6 @@ class Encrypted(Federation):
 
 def tag_of(payloads: Mapping[Place, bytes]) -> bytes:
     """The tag of an upload, or of a sum."""
-    import hashlib
-
     return upload_tag(hashlib.sha256(payloads[place]).digest() for place in sorted(payloads))
 
 

@@ -240,3 +240,37 @@ def test_what_was_signed_for_and_what_came_must_agree(reveal):
     lie = f.forge(Kind.DECRYPT_REQUEST, fields(f.body(request), server_key=KeyPair.generate().public_bytes))
     for frame in (lie, request):  # the very same request included
         refused(f, HOLDER, frame, "does not increase")
+
+
+def test_chunks_that_came_early_from_others_than_the_survivors_are_forgotten():
+    """A client that is not in the sum, and one whose early chunks were of another round: neither is in anybody's way."""
+    f = five(reveal="holder")
+    inbox = at(f, "decrypt")
+    request, *chunks = inbox[HOLDER]
+    _, theirs = uploads([(decode_frame(frame, max_bytes=1 << 20)[1].sender, frame) for frame in chunks])
+    f.holder.receive(f.chunk("c4", (1, 0, 0), theirs["c0"][0, 0]))
+    f.holder.receive(f.chunk("c1", (2, 0, 0), theirs["c0"][0, 0]))
+    f.holder.receive(chunks[0])
+    f.holder.receive(request)
+    current = f.holder._core._state.round
+    assert {name for name, held in current.contents.items() if held} == {
+        decode_frame(chunks[0], max_bytes=1 << 20)[1].sender
+    }
+    finish(f, inbox)
+
+
+def test_an_interrupted_decryption_is_over():
+    """Whatever ends it: no second try, which could be a second question."""
+    f = five()
+    inbox = at(f, "decrypt")
+    state = f.holder._core._state
+    identity, state.identity = state.identity, None
+    with pytest.raises(AttributeError):
+        tell(f.holder, inbox[HOLDER])
+    state.identity = identity
+    assert f.holder.outbox() == []
+    for frame in inbox[HOLDER]:
+        refused(f, HOLDER, frame, r"does not increase|round that is over")
+    f.server.abort()
+    f.round(2, participants=f.ids[:4])
+    f.check(f.ids[:4], 2)

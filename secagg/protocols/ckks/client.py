@@ -231,7 +231,8 @@ class CkksClient(Secret):
         current, key, session = state.round, state.key, state.session
         if current is None or key is None or session is None or self.awaiting is None:
             raise StateError("no update is awaited; receive() the server's request first")
-        if not (current.intent or current.header):  # nothing was made with the present one that could have left
+        # Nothing was made with the present one that could have left; or what has left was made by a state that is gone.
+        if not current.seed or not (current.intent or current.header):
             current.seed = state.entropy(SEED_BYTES)
         round_id, seed = current.round_id, current.seed
         secrets = (hkdf(seed, "rounding", length=16), hkdf(seed, "intent", length=32))

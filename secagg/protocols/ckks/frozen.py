@@ -76,7 +76,7 @@ def thaw(state: ClientState, data: bytes) -> None:
         state.key = HeldKey(told, key_hash, kept.key, public)
         if kept.round is not None:
             _thaw_round(state, kept.session, state.key, kept.round)
-    except (msgspec.DecodeError, ValueError, InputError, PeerError):
+    except (msgspec.DecodeError, ValueError, LookupError, InputError, PeerError):
         raise DecodeError("not a snapshot of this version") from None
 
 
