@@ -57,6 +57,8 @@ def test_other_widths_are_refused(bits):
         (1024, 2**61 + 2**14 * 3 + 1),
         (1024, 0),
         (1024, -modulus(30)),
+        (1024.0, modulus(43)),
+        (1024, str(modulus(43))),
     ],
 )
 def test_other_rings_are_refused(degree, q):
