@@ -11,7 +11,19 @@ from typing import Any
 import numpy as np
 import tenseal
 
-__all__ = ["CONTEXTS", "NAME", "VERSION", "add", "context", "decrypt", "encrypt", "load", "quiet", "serialize"]
+__all__ = [
+    "CONTEXTS",
+    "NAME",
+    "VERSION",
+    "add",
+    "context",
+    "decrypt",
+    "encrypt",
+    "load",
+    "public",
+    "quiet",
+    "serialize",
+]
 
 NAME, VERSION = "TenSEAL", metadata.version("tenseal")
 # Degree, bits of the primes, log2 of the scale.
@@ -76,3 +88,10 @@ def quiet() -> Iterator[None]:
     finally:
         os.dup2(kept, 1)
         os.close(kept)
+
+
+def public(made: Any) -> Any:
+    """Return a context's public part, which encrypts and adds."""
+    copy = made.copy()
+    copy.make_context_public()
+    return copy
