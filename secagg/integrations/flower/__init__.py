@@ -1,0 +1,15 @@
+"""Secure aggregation for Flower: a mod for the ClientApp, and a Grid around the ServerApp's.
+
+The strategy stays as it is. What it would send to the nodes goes through the engine's phases instead, and what it gets back is
+one reply that holds the weighted mean.
+
+>>> app = ClientApp(mods=[secagg_mod()])
+>>> strategy.start(grid=SecureGrid(grid, strategy, context, max_weight=1000), initial_arrays=arrays)
+"""
+
+from secagg.integrations.flower.grid import Round, SecureGrid
+from secagg.integrations.flower.mod import secagg_mod
+from secagg.integrations.flower.policy import Policy
+from secagg.integrations.flower.strategies import check_strategy
+
+__all__ = ["Policy", "Round", "SecureGrid", "check_strategy", "secagg_mod"]
