@@ -38,7 +38,9 @@ def _leaf(dtype: np.dtype[Any], name: str) -> np.dtype[Any]:
 
 def model_layout(arrays: ArrayRecord) -> Layout:
     """Return the layout of differences to `arrays`."""
-    return Layout.of({name: np.empty(array.shape, _leaf(np.dtype(array.dtype), name)) for name, array in arrays.items()})
+    return Layout.of(
+        {name: np.empty(array.shape, _leaf(np.dtype(array.dtype), name)) for name, array in arrays.items()}
+    )
 
 
 def model_hash(arrays: ArrayRecord) -> bytes:

@@ -7,6 +7,7 @@ the server makes one of the answers, and every node keeps the first that it is s
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
@@ -16,7 +17,16 @@ from secagg.hazmat import signing
 from secagg.hazmat.transcript import digest, u64
 from secagg.identity import Identity, Roster, check_id
 
-__all__ = ["CHALLENGE_BYTES", "Claim", "Trust", "answer", "check_trust", "read_answer", "roster_from", "roster_settings"]
+__all__ = [
+    "CHALLENGE_BYTES",
+    "Claim",
+    "Trust",
+    "answer",
+    "check_trust",
+    "read_answer",
+    "roster_from",
+    "roster_settings",
+]
 
 Trust: TypeAlias = Literal["roster", "first-use", "simulation"]
 CHALLENGE_BYTES = 32
@@ -83,9 +93,7 @@ def roster_from(settings: Mapping[str, Any]) -> Roster:
         There is none, or none that holds together.
     """
     ids, keys, server = (settings.get(each) for each in ("ids", "keys", "server"))
-    try:
-        if not isinstance(ids, list) or not isinstance(keys, list) or not isinstance(server, bytes):
-            raise ParameterError("malformed")
-        return Roster(dict(zip(ids, keys, strict=True)), server)
-    except (ParameterError, ValueError, TypeError):
-        raise AuthenticationError("the server's message holds no roster") from None
+    if isinstance(ids, list) and isinstance(keys, list) and isinstance(server, bytes):
+        with contextlib.suppress(ValueError, TypeError):  # a ParameterError is a ValueError
+            return Roster(dict(zip(ids, keys, strict=True)), server)
+    raise AuthenticationError("the server's message holds no roster")

@@ -149,10 +149,15 @@ class SecureGrid(Grid):  # type: ignore[misc]  # typed where Flower is installed
         self._max_weight, self._encodings, self._metrics_encoding = max_weight, dict(encodings or {}), metrics_encoding
         self._phase_timeout, self._join_timeout, self._on_round = phase_timeout, join_timeout, on_round
         self._carrier = Carrier(grid, poll)
-        self._identity, held = self._keys(identity or config.get("secagg-identity"), roster or config.get("secagg-roster"))
+        # An empty text in run_config is a key that is there to be overridden.
+        self._identity, held = self._keys(
+            identity or config.get("secagg-identity") or None, roster or config.get("secagg-roster") or None
+        )
         self._directory = Directory(grid, self._carrier, self._trust, self._identity, held, clients)
         if self._trust == "first-use" and held is None and clients is None:
-            raise ParameterError("trust='first-use' needs clients=, how many nodes to wait for before the roster is made")
+            raise ParameterError(
+                "trust='first-use' needs clients=, how many nodes to wait for before the roster is made"
+            )
         self._sessions: dict[str, Session] = {}
 
     def _keys(self, identity: Any, roster: Any) -> tuple[Identity, Roster | None]:
@@ -198,7 +203,12 @@ class SecureGrid(Grid):  # type: ignore[misc]  # typed where Flower is installed
             session = self._sessions[message_type] = self._open(kind, base, roster)
         asked = {name: task for task in tasks if (name := self._directory.name(task.metadata.dst_node_id)) is not None}
         if len(asked) < session.params.min_clients:
-            log.error("secagg: %s round skipped: %d clients are there, %d are needed", kind, len(asked), session.params.min_clients)
+            log.error(
+                "secagg: %s round skipped: %d clients are there, %d are needed",
+                kind,
+                len(asked),
+                session.params.min_clients,
+            )
             return []
         try:
             found = session.run(asked, self._directory.homes, timeout, self._phase_timeout)
@@ -228,7 +238,9 @@ class SecureGrid(Grid):  # type: ignore[misc]  # typed where Flower is installed
         StateError
             Always. Use the ServerApp's own grid for types that the nodes' ``secagg_mod(plain=...)`` names.
         """
-        raise StateError("a SecureGrid only runs rounds, by send_and_receive; use the ServerApp's own grid for anything else")
+        raise StateError(
+            "a SecureGrid only runs rounds, by send_and_receive; use the ServerApp's own grid for anything else"
+        )
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Refuse, as `push_messages` does."""
@@ -294,7 +306,13 @@ class SecureGrid(Grid):  # type: ignore[misc]  # typed where Flower is installed
 
     def _report(self, message_type: str, session: Session, found: Aggregate) -> None:
         told = Round(
-            message_type, session.round_id, session.exchanges, found.contributors, found.weight, found.clipped, found.receipt
+            message_type,
+            session.round_id,
+            session.exchanges,
+            found.contributors,
+            found.weight,
+            found.clipped,
+            found.receipt,
         )
         log.info(
             "secagg: %s round %d: %d exchanges, %d contributors, %d values clipped",

@@ -72,7 +72,9 @@ def secagg_mod(*, simulation: bool = False, plain: Collection[str] = ()) -> Call
             if settings.get("trust") != node.trust:
                 raise ParameterError(f"the server runs with another trust than this node's {node.trust!r}")
             if settings.get("step") == "enrol":
-                claim = answer(settings.get("challenge"), context.node_id, settings.get("server"), node.name, node.identity)
+                claim = answer(
+                    settings.get("challenge"), context.node_id, settings.get("server"), node.name, node.identity
+                )
                 return Message(RecordDict(records(claim)), reply_to=message)
             return _round(message, context, call_next, settings, node.trusting(settings, context))
         except SecAggError as error:

@@ -91,9 +91,7 @@ class Session:
         while server.phase != "idle":
             boxes = self._boxes(homes)
             hand = {} if server.phase in BEFORE_UPDATES else {name: owed.pop(name) for name in boxes if name in owed}
-            outgoing = [
-                self._message(homes[name], frames, hand.get(name, None), pattern) for name, frames in boxes.items()
-            ]
+            outgoing = [self._message(homes[name], frames, hand.get(name), pattern) for name, frames in boxes.items()]
             self.exchanges += bool(outgoing)
             for reply in self._carrier.exchange(outgoing, timeout if hand else phase_timeout):
                 self._take(reply)
