@@ -91,8 +91,8 @@ class SecureGrid(Grid):  # type: ignore[misc]  # typed where Flower is installed
         By name of an array, where the model's own does not suit it; integer arrays must be here.
     metrics_encoding : FixedPoint
     phase_timeout, join_timeout : float
-        Seconds for an exchange in which no app function runs, and for nodes to connect at the beginning. Exchanges in which they run
-        have the strategy's ``timeout``.
+        Seconds for an exchange in which no app function runs, and for nodes to connect at the beginning. The exchange in which
+        they run has the strategy's ``timeout``.
     poll : float, optional
         Seconds between two looks for replies; 0.02 in a simulation and 0.5 elsewhere.
     on_round : callable, optional
@@ -143,7 +143,8 @@ class SecureGrid(Grid):  # type: ignore[misc]  # typed where Flower is installed
         self._metrics = {TRAIN: _names(train_metrics), EVALUATE: _names(evaluate_metrics)}
         if not self._metrics[EVALUATE] and getattr(strategy, "fraction_evaluate", 0) > 0:
             raise ParameterError(
-                "the strategy evaluates on clients, but no metrics were named: give evaluate_metrics=(...), or fraction_evaluate=0.0"
+                "the strategy evaluates on clients, but no metrics were named: give evaluate_metrics=(...), or the strategy "
+                "fraction_evaluate=0.0"
             )
         self._grid, self._strategy, self._planned = grid, strategy, planned
         self._max_weight, self._encodings, self._metrics_encoding = max_weight, dict(encodings or {}), metrics_encoding
@@ -203,17 +204,14 @@ class SecureGrid(Grid):  # type: ignore[misc]  # typed where Flower is installed
             session = self._sessions[message_type] = self._open(kind, base, roster)
         asked = {name: task for task in tasks if (name := self._directory.name(task.metadata.dst_node_id)) is not None}
         if len(asked) < session.params.min_clients:
-            log.error(
-                "secagg: %s round skipped: %d clients are there, %d are needed",
-                kind,
-                len(asked),
-                session.params.min_clients,
-            )
+            needed = session.params.min_clients
+            log.error("secagg: %s round skipped: %d of its clients are there, %d are needed", kind, len(asked), needed)
             return []
         try:
             found = session.run(asked, self._directory.homes, timeout, self._phase_timeout)
         except AbortError as error:
-            log.error("secagg: %s round %d failed, and nothing was released: %s", kind, session.round_id, error)
+            text = "secagg: %s round %d failed, and nothing was released: %s"
+            log.error(text, kind, session.round_id, error)  # noqa: TRY400  # the reason says it all
             return []
         self._report(message_type, session, found)
         return [self._reply(kind, tasks[0], base, found)]
@@ -230,7 +228,7 @@ class SecureGrid(Grid):  # type: ignore[misc]  # typed where Flower is installed
         """Return the same nodes with what Flower knows of them."""
         return [node for node in self._grid.get_nodes() if not self._directory.is_stranger(node.node_id)]
 
-    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:  # noqa: ARG002  # Flower's signature
         """Refuse: what is pushed beside a round would be answered in clear, or not at all.
 
         Raises
@@ -242,7 +240,7 @@ class SecureGrid(Grid):  # type: ignore[misc]  # typed where Flower is installed
             "a SecureGrid only runs rounds, by send_and_receive; use the ServerApp's own grid for anything else"
         )
 
-    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:  # noqa: ARG002  # the same
         """Refuse, as `push_messages` does."""
         return self.push_messages([])
 
@@ -297,8 +295,8 @@ class SecureGrid(Grid):  # type: ignore[misc]  # typed where Flower is installed
         for name, array in base.items():
             if np.dtype(array.dtype).kind in "iu" and name not in own:
                 raise ParameterError(
-                    f"array {name!r} holds integers; give encodings={{{name!r}: FixedPoint(clip=largest change, bits=32)}}, or keep "
-                    "it out of the model"
+                    f"array {name!r} holds integers; give encodings={{{name!r}: FixedPoint(clip=largest change, bits=32)}}, or "
+                    "keep it out of the model"
                 )
         if names:
             own["metrics"] = self._metrics_encoding
@@ -343,7 +341,7 @@ def _names(metrics: Collection[str]) -> tuple[str, ...]:
 def _kind(tasks: Iterable[Message]) -> str:
     """Return whether messages train or evaluate; InputError if they do not all do the same."""
     types = {task.metadata.message_type for task in tasks}
-    kind = next(iter(types)).partition(".")[0]
+    kind = str(next(iter(types))).partition(".")[0]
     if len(types) != 1 or kind not in (TRAIN, EVALUATE):
         raise InputError(f"a round is train or evaluate for everybody, not {', '.join(sorted(types))}")
     return kind

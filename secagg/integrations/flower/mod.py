@@ -65,8 +65,8 @@ def secagg_mod(*, simulation: bool = False, plain: Collection[str] = ()) -> Call
             settings = settings_of(message.content)
             if settings is None:
                 raise ParameterError(
-                    "this node answers under secure aggregation only; give the strategy a SecureGrid, or name the message type in "
-                    "secagg_mod(plain=...)"
+                    "this node answers under secure aggregation only; give the strategy a SecureGrid, or name the message type "
+                    "in secagg_mod(plain=...)"
                 )
             node = load_node(context, simulation=simulation)
             if settings.get("trust") != node.trust:
@@ -79,7 +79,7 @@ def secagg_mod(*, simulation: bool = False, plain: Collection[str] = ()) -> Call
             return _round(message, context, call_next, settings, node.trusting(settings, context))
         except SecAggError as error:
             # Types of this package name what was wrong and never a value; anything else is a bug and ends the message.
-            log.error("secagg: %s", error)
+            log.error("secagg: %s", error)  # noqa: TRY400  # the text is written for the operator
             return error_reply(f"{type(error).__name__}: {error}", message)
 
     return mod

@@ -59,9 +59,7 @@ class Node:
 def _path(context: Context, key: str) -> str:
     value = context.node_config.get(key)
     if not isinstance(value, str) or not value:
-        raise ParameterError(
-            f"this node's config needs {key}, the path of a file: flower-supernode --node-config '{key}=\"...\"'"
-        )
+        raise ParameterError(f"this node's config lacks {key}: flower-supernode --node-config '{key}=\"...\"'")
     return value
 
 

@@ -26,9 +26,12 @@ SUPPORTED = {
     "FedProx": "takes the weighted mean; the proximal term is the clients'",
 }
 _PICKS = "picks among single updates, and there is only their mean"
+_CLIPS = (
+    "clips single updates at the server, and would clip their mean; clip at the clients, with a mod after secagg_mod"
+)
 _NOISE = (
-    "works on single updates at the server and counts replies for its noise; clip and add noise at the clients, with a mod "
-    "of Flower's after secagg_mod"
+    "takes the number of replies and their weights for its noise, and there is one reply; add noise at the clients, with a mod "
+    "after secagg_mod"
 )
 REFUSED = {
     "FedMedian": "takes medians of single updates, and there is only their mean",
@@ -39,8 +42,8 @@ REFUSED = {
     "QFedAvg": "weighs each update by its client's loss at the server, and there is only the mean",
     "FedXgbBagging": "concatenates trees, which cannot be summed",
     "FedXgbCyclic": "hands one client's trees to the next: there is no sum",
-    "DifferentialPrivacyServerSideFixedClipping": "clips single updates at the server: it would clip the mean. Use a client-side mod",
-    "DifferentialPrivacyServerSideAdaptiveClipping": "clips single updates at the server: it would clip the mean. Use a client-side mod",
+    "DifferentialPrivacyServerSideFixedClipping": _CLIPS,
+    "DifferentialPrivacyServerSideAdaptiveClipping": _CLIPS,
     "DifferentialPrivacyClientSideFixedClipping": _NOISE,
     "DifferentialPrivacyClientSideAdaptiveClipping": _NOISE,
 }
@@ -85,6 +88,6 @@ def check_strategy(strategy: Any, accept: Collection[type] = ()) -> None:
         function = getattr(strategy, name, aggregate_metricrecords)
         if function is not aggregate_metricrecords and type(strategy) not in accept:
             raise ParameterError(
-                f"{name} would see one reply that holds the weighted means, not the clients' metrics; leave it out, or accept the "
-                "strategy's class if the function can live with that"
+                f"{name} would see one reply that holds the weighted means, not the clients' metrics; leave it out, or accept "
+                "the strategy's class if the function can live with that"
             )
