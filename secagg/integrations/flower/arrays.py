@@ -53,7 +53,7 @@ def model_hash(arrays: ArrayRecord) -> bytes:
     return hasher.digest()
 
 
-def delta(new: ArrayRecord, base: ArrayRecord) -> dict[str, NDArray[Any]]:
+def delta(new: ArrayRecord, base: ArrayRecord, layout: Layout) -> dict[str, NDArray[Any]]:
     """Return what training changed, array by array.
 
     Parameters
@@ -62,14 +62,16 @@ def delta(new: ArrayRecord, base: ArrayRecord) -> dict[str, NDArray[Any]]:
         What the client's function returned. Secret.
     base : ArrayRecord
         What it was given.
+    layout : Layout
+        The session's. It says the dtypes: a strategy may send float64 where it began with float32.
 
     Raises
     ------
     InputError
         Other names or shapes; the text names the array and no value.
     """
-    if set(new) != set(base):
-        odd = sorted(set(new) ^ set(base))
+    dtypes = {name: np.dtype(leaf.dtype) for name, leaf in zip(layout.top_keys, layout.leaves, strict=True)}
+    if odd := sorted((set(new) ^ set(base)) | (set(base) ^ set(dtypes))):
         raise InputError(f"the reply's arrays are not those that were sent: {', '.join(map(repr, odd[:3]))}")
     changes = {}
     for name, before in base.items():
@@ -77,7 +79,7 @@ def delta(new: ArrayRecord, base: ArrayRecord) -> dict[str, NDArray[Any]]:
         if now.shape != old.shape:
             raise InputError(f"array {name!r}: expected shape {old.shape}, got {now.shape}")
         wide = np.result_type(_leaf(now.dtype, name), _leaf(old.dtype, name))
-        changes[name] = np.subtract(now, old, dtype=wide).astype(_leaf(old.dtype, name), copy=False)
+        changes[name] = np.subtract(now, old, dtype=wide).astype(dtypes[name], copy=False)
     return changes
 
 

@@ -153,7 +153,11 @@ def _submit(client: Client, message: Message, context: Context, call_next: Next,
     weight = whole_weight(values.pop(key), key)
     metrics = _metrics(values, settings)
     if settings.get("step") == "train":
-        update: Any = delta(one_record(reply.content.array_records, "ArrayRecord in the app's reply"), before)
+        update: Any = delta(
+            one_record(reply.content.array_records, "ArrayRecord in the app's reply"),
+            before,
+            client.params.segment_plan.layout,
+        )
         client.submit(update, weight=weight, metrics=metrics, context=model)
     else:
         client.submit({name: float(value) for name, value in metrics.items()}, weight=weight, context=model)
