@@ -60,7 +60,7 @@ define integrate
 	@echo "== $(2)"
 	rm -f .integrations/$(2)/coverage
 	$(INSTALLED) COVERAGE_FILE=.integrations/$(2)/coverage .integrations/$(2)/bin/python -m coverage run --rcfile=tests/integrations/coverage.ini \
-		--source=secagg.integrations.$(1) -m pytest -c tests/integrations/pytest.ini --confcutdir tests/integrations \
+		--include='*/secagg/integrations/$(1)/*' -m pytest -c tests/integrations/pytest.ini --confcutdir tests/integrations \
 		-m "$(3)" tests/integrations/$(1)
 	COVERAGE_FILE=.integrations/$(2)/coverage .integrations/$(2)/bin/python -P -m coverage report --rcfile=tests/integrations/coverage.ini
 

@@ -71,13 +71,13 @@ class Carrier:
     ----------
     grid : flwr.serverapp.Grid
     poll : float, optional
-        Seconds between two looks for replies. Default: 0.02 in a simulation and 0.5 elsewhere.
+        Seconds between two looks for replies. Default: 0.005 in a simulation and 0.5 elsewhere.
     """
 
     def __init__(self, grid: Any, poll: float | None = None) -> None:
         self._grid = grid
         near = type(grid).__name__ == "InMemoryGrid"
-        self._poll = (0.02 if near else 0.5) if poll is None else poll
+        self._poll = (0.005 if near else 0.5) if poll is None else poll
 
     def exchange(self, messages: Iterable[Message], timeout: float | None) -> Iterator[Message]:
         """Yield replies until all are there or `timeout` seconds have passed; None waits for all.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal, TypeAlias, get_args
 
 from secagg.errors import AuthenticationError, DecodeError, InputError, ParameterError
@@ -84,6 +85,13 @@ def roster_settings(roster: Roster) -> dict[str, Any]:
     return {"ids": list(roster.ids), "keys": [roster.key(name) for name in roster.ids], "server": roster.server}
 
 
+@lru_cache(maxsize=4)
+def _roster(ids: tuple[str, ...], keys: tuple[bytes, ...], server: bytes) -> Roster:
+    return Roster(
+        dict(zip(ids, keys, strict=True)), server
+    )  # checks every key, and a simulation asks again for each message
+
+
 def roster_from(settings: Mapping[str, Any]) -> Roster:
     """Return the roster in a message's settings.
 
@@ -95,5 +103,5 @@ def roster_from(settings: Mapping[str, Any]) -> Roster:
     ids, keys, server = (settings.get(each) for each in ("ids", "keys", "server"))
     if isinstance(ids, list) and isinstance(keys, list) and isinstance(server, bytes):
         with contextlib.suppress(ValueError, TypeError):  # a ParameterError is a ValueError
-            return Roster(dict(zip(ids, keys, strict=True)), server)
+            return _roster(tuple(ids), tuple(keys), server)
     raise AuthenticationError("the server's message holds no roster")

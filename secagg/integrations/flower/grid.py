@@ -94,7 +94,7 @@ class SecureGrid(Grid):  # type: ignore[misc]  # typed where Flower is installed
         Seconds for an exchange in which no app function runs, and for nodes to connect at the beginning. The exchange in which
         they run has the strategy's ``timeout``.
     poll : float, optional
-        Seconds between two looks for replies; 0.02 in a simulation and 0.5 elsewhere.
+        Seconds between two looks for replies; 0.005 in a simulation and 0.5 elsewhere.
     on_round : callable, optional
         Called with the `Round` after each round, say to keep receipts.
     accept : collection of type

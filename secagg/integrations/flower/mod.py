@@ -7,25 +7,23 @@ than this mod: deltas, weight and metrics leave inside masked frames, and an exc
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from logging import getLogger
 from typing import Any, TypeAlias
 
-from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
+from flwr.app import ArrayRecord, Context, Message, RecordDict
 
 from secagg.client import Client
 from secagg.errors import InputError, ParameterError, PeerError, SecAggError
 from secagg.integrations.flower.arrays import delta, model_hash, one_record, whole_weight
 from secagg.integrations.flower.carriage import error_reply, frames_of, records, settings_of, strip
+from secagg.integrations.flower.clients import opened
 from secagg.integrations.flower.enrolment import answer
 from secagg.integrations.flower.node import Node, load_node
-from secagg.params import Params
 
 __all__ = ["secagg_mod"]
 
 Next: TypeAlias = Callable[[Message, Context], Message]
-SNAPSHOT, PARAMS = "snapshot", "params"
 log = getLogger("flwr")
 
 
@@ -88,7 +86,7 @@ def secagg_mod(*, simulation: bool = False, plain: Collection[str] = ()) -> Call
 def _round(message: Message, context: Context, call_next: Next, settings: dict[str, Any], node: Node) -> Message:
     place = f"secagg.{message.metadata.message_type}"
     notes: list[str] = []
-    with _client(context, place, settings, node) as client:
+    with opened(context, place, settings, node) as client:
         for frame in frames_of(message.content):
             try:
                 client.receive(frame)
@@ -103,30 +101,9 @@ def _round(message: Message, context: Context, call_next: Next, settings: dict[s
             except (_AppError, SecAggError) as error:
                 notes.append(f"no update: {error}")
         frames = client.outbox()
-        context.state[place] = ConfigRecord({SNAPSHOT: client.snapshot(), PARAMS: client.params.hash})
     for note in notes:
         log.warning("secagg: %s", note)
     return Message(RecordDict(records({"notes": notes}, frames)), reply_to=message)
-
-
-@contextlib.contextmanager
-def _client(context: Context, place: str, settings: dict[str, Any], node: Node) -> Iterator[Client]:
-    """Give this node's client in the session of one message type: restored, or new under Params that the node accepts."""
-    offered = settings.get("params")
-    if not isinstance(offered, bytes) or node.roster is None:
-        raise InputError("a message without Params")
-    params = Params.from_bytes(offered)
-    if node.policy is not None:
-        node.policy.check(params)
-    kept = dict(context.state[place]) if place in context.state else {}
-    if kept.get(PARAMS) == params.hash:
-        client = Client.restore(
-            kept[SNAPSHOT], identity=node.identity, roster=node.roster, ledger=node.ledger, params=params
-        )
-    else:
-        client = Client(params, me=node.name, identity=node.identity, roster=node.roster, ledger=node.ledger)
-    with contextlib.closing(client):
-        yield client
 
 
 def _submit(client: Client, message: Message, context: Context, call_next: Next, settings: dict[str, Any]) -> None:
