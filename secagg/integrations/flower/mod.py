@@ -74,6 +74,8 @@ def secagg_mod(*, simulation: bool = False, plain: Collection[str] = ()) -> Call
                     settings.get("challenge"), context.node_id, settings.get("server"), node.name, node.identity
                 )
                 return Message(RecordDict(records(claim)), reply_to=message)
+            if settings.get("to") != node.name:
+                raise ParameterError(f"a message for another client than {node.name!r}, who lives on this node")
             return _round(message, context, call_next, settings, node.trusting(settings, context))
         except SecAggError as error:
             # Types of this package name what was wrong and never a value; anything else is a bug and ends the message.

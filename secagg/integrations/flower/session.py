@@ -91,7 +91,10 @@ class Session:
         while server.phase != "idle":
             boxes = self._boxes(homes)
             hand = {} if server.phase in BEFORE_UPDATES else {name: owed.pop(name) for name in boxes if name in owed}
-            outgoing = [self._message(homes[name], frames, hand.get(name), pattern) for name, frames in boxes.items()]
+            outgoing = [
+                self._message(name, homes[name], frames, hand.get(name, pattern), name in hand)
+                for name, frames in boxes.items()
+            ]
             self.exchanges += bool(outgoing)
             for reply in self._carrier.exchange(outgoing, timeout if hand else phase_timeout):
                 self._take(reply)
@@ -107,11 +110,12 @@ class Session:
                     boxes[name].append(frame)
         return boxes
 
-    def _message(self, node: int, frames: list[bytes], task: Message | None, pattern: Message) -> Message:
-        content = RecordDict(dict(task.content) if task is not None else {})
-        for name, record in records(self._settings, frames).items():
-            content[name] = record
-        meta = (task or pattern).metadata
+    def _message(self, name: str, node: int, frames: list[bytes], like: Message, hand: bool) -> Message:
+        """Return the message to one client on a node: its frames, and the strategy's own records if it is time for them."""
+        content = RecordDict(dict(like.content) if hand else {})
+        for key, record in records({**self._settings, "to": name}, frames).items():
+            content[key] = record
+        meta = like.metadata
         return Message(content, node, meta.message_type, ttl=meta.ttl, group_id=meta.group_id)
 
     def _take(self, reply: Message) -> None:

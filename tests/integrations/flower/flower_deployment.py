@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -76,10 +77,9 @@ class Deployment:
     @staticmethod
     def end(process, how) -> None:
         """Signal a process of ours and its children, which are in a group of their own."""
-        try:
-            os.killpg(process.pid, how)
-        except ProcessLookupError:
-            pass
+        if process.returncode is None:  # one that was waited for may have left its number to somebody else
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, how)
 
     def start(self, name: str, *command: str) -> None:
         log = (self.home / f"{name}.log").open("wb")
