@@ -104,11 +104,11 @@ docs: $(STAMP)  ## Build the documentation into site/; a broken link is an error
 BENCHMARKS := $(BIN)/python -P -m pytest benchmarks --benchmark-enable -m "not slow" -p no:cacheprovider -q \
 	$(if $(BENCH),,--benchmark-json=.bench/pytest-benchmark.json)
 
-bench: $(STAMP) $(PEERS)  ## Measure against the peers, one table of ratios; BENCH=name measures one of them
+bench: $(STAMP) $(PEERS) $(INTEGRATIONS:%=.integrations/%/installed)  ## Measure against the peers, one table of ratios; BENCH=name measures one of them
 	mkdir -p .bench
 	BENCH='$(BENCH)' $(BENCHMARKS)
 
-bench-full: $(STAMP) $(PEERS)  ## The same at the large sizes: half an hour, 8 GB of memory and 4 of disk
+bench-full: $(STAMP) $(PEERS) $(INTEGRATIONS:%=.integrations/%/installed)  ## The same at the large sizes: half an hour, 8 GB of memory and 4 of disk
 	mkdir -p .bench
 	SECAGG_BENCH_FULL=1 BENCH='$(BENCH)' $(BENCHMARKS)
 
@@ -118,6 +118,8 @@ bench-full: $(STAMP) $(PEERS)  ## The same at the large sizes: half an hour, 8 G
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install -qq -r $< && touch $@ || echo "$*: cannot be installed here"
 
+# An environment costs a minute, and make would remove it as a mere step on the way.
+.PRECIOUS: .integrations/%-previous/ready .integrations/%/ready
 .integrations/%-previous/ready: tests/integrations/%/requirements-previous.txt
 	$(call environment,$(@D),$<)
 

@@ -44,4 +44,5 @@ MARKS = {
     "client_peak_memory": _most(64, "MB"),
     "client_setup_k100": _most(10, "ms"),
     "server_rebuild_k100": _most(20, "ms"),
+    "flower_round_vs_plain": _most(1.3),
 }
