@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from flwr.app import ArrayRecord, Context, Message, RecordDict
 
 from secagg.client import Client
-from secagg.errors import InputError, ParameterError, PeerError, SecAggError
+from secagg.errors import InputError, ParameterError, SecAggError
 from secagg.integrations.flower.arrays import delta, model_hash, one_record, whole_weight
 from secagg.integrations.flower.carriage import error_reply, frames_of, records, settings_of, strip
 from secagg.integrations.flower.clients import opened
@@ -92,9 +92,7 @@ def _round(message: Message, context: Context, call_next: Next, settings: dict[s
         for frame in frames_of(message.content):
             try:
                 client.receive(frame)
-            except PeerError as error:  # refused, nothing of it was kept; the others may be good
-                notes.append(str(error))
-            except SecAggError as error:
+            except SecAggError as error:  # refused, nothing of it was kept; the others may be good
                 notes.append(f"{type(error).__name__}: {error}")
         content = strip(message.content)
         if client.awaiting is not None and content.array_records:

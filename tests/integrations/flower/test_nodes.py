@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from flower_cohort import Federation, node_id, plain_app, weight_of
-from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp.strategy import FedAvg
 
@@ -222,6 +222,21 @@ BAD = {
     "two records": (lambda c: c.update({"more": ArrayRecord()}), "exactly one ArrayRecord"),
     "a config": (lambda c: c.update({"more": ConfigRecord({"age": 4711})}), "ConfigRecord"),
 }
+
+
+def test_an_app_that_answers_with_an_error():
+    def make(i, mods):
+        app = plain_app(i, mods)
+        if i == 0:
+            app = ClientApp(mods=mods)
+            app.train()(lambda message, context: Message(Error(0, "patient 4711"), reply_to=message))
+        return app
+
+    ours = Federation(5, app=make)
+    ours.start(FedAvg(**TRAIN), rounds=1)
+    assert "node-0" not in ours.rounds[0].contributors
+    assert "the app's function answered with an error" in notes(ours.world)
+    assert "4711" not in notes(ours.world)
 
 
 @pytest.mark.parametrize("case", BAD)
