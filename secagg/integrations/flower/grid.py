@@ -146,6 +146,8 @@ class SecureGrid(Grid):  # type: ignore[misc]  # typed where Flower is installed
                 "the strategy evaluates on clients, but no metrics were named: give evaluate_metrics=(...), or the strategy "
                 "fraction_evaluate=0.0"
             )
+        if taken := sorted({"layout", "length", "segments", "metrics", "clients"} & set(planned)):
+            raise ParameterError(f"{taken[0]} follows from the model, encodings, the metrics' names and the roster")
         self._grid, self._strategy, self._planned = grid, strategy, planned
         self._max_weight, self._encodings, self._metrics_encoding = max_weight, dict(encodings or {}), metrics_encoding
         self._phase_timeout, self._join_timeout, self._on_round = phase_timeout, join_timeout, on_round

@@ -66,23 +66,32 @@ def secagg_mod(*, simulation: bool = False, plain: Collection[str] = ()) -> Call
                     "this node answers under secure aggregation only; give the strategy a SecureGrid, or name the message type "
                     "in secagg_mod(plain=...)"
                 )
-            node = load_node(context, simulation=simulation)
-            if settings.get("trust") != node.trust:
-                raise ParameterError(f"the server runs with another trust than this node's {node.trust!r}")
-            if settings.get("step") == "enrol":
-                claim = answer(
-                    settings.get("challenge"), context.node_id, settings.get("server"), node.name, node.identity
-                )
-                return Message(RecordDict(records(claim)), reply_to=message)
-            if settings.get("to") != node.name:
-                raise ParameterError(f"a message for another client than {node.name!r}, who lives on this node")
-            return _round(message, context, call_next, settings, node.trusting(settings, context))
+            return _answer(message, context, call_next, settings, _here(context, simulation=simulation))
         except SecAggError as error:
             # Types of this package name what was wrong and never a value; anything else is a bug and ends the message.
             log.error("secagg: %s", error)  # noqa: TRY400  # the text is written for the operator
             return error_reply(f"{type(error).__name__}: {error}", message)
 
     return mod
+
+
+def _here(context: Context, *, simulation: bool) -> Node:
+    try:
+        return load_node(context, simulation=simulation)
+    except SecAggError as error:  # it names paths, which are the operator's to know
+        log.error("secagg: %s", error)  # noqa: TRY400  # the text is written for the operator
+        raise ParameterError("this node's keys and files are not in order; its own log says what is wrong") from None
+
+
+def _answer(message: Message, context: Context, call_next: Next, settings: dict[str, Any], node: Node) -> Message:
+    if settings.get("trust") != node.trust:
+        raise ParameterError(f"the server runs with another trust than this node's {node.trust!r}")
+    if settings.get("step") == "enrol":
+        claim = answer(settings.get("challenge"), context.node_id, settings.get("server"), node.name, node.identity)
+        return Message(RecordDict(records(claim)), reply_to=message)
+    if settings.get("to") != node.name:
+        raise ParameterError(f"a message for another client than {node.name!r}, who lives on this node")
+    return _round(message, context, call_next, settings, node.trusting(settings, context))
 
 
 def _round(message: Message, context: Context, call_next: Next, settings: dict[str, Any], node: Node) -> Message:

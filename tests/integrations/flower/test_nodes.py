@@ -89,14 +89,18 @@ def test_a_client_that_moves_to_another_node_is_found_there(tmp_path):
     assert [len(r.contributors) for r in ours.rounds] == [5, 5, 5]
 
 
-def test_a_stranger_is_left_out(tmp_path):
+ELSEWHERE = "this node's keys and files are not in order; its own log says what is wrong"
+
+
+def test_a_stranger_is_left_out(tmp_path, caplog):
     ours, options = deployed(tmp_path)
     stranger = secagg.Identity.generate()
     stranger.save(tmp_path / "stranger.key")
     ours.grid.contexts[node_id(2)].node_config["secagg-identity"] = str(tmp_path / "stranger.key")
     ours.start(FedAvg(**TRAIN), rounds=2, **options)
     assert all("hospital-2" not in r.contributors and len(r.contributors) == 4 for r in ours.rounds)
-    assert "is not on the roster" in notes(ours.world)
+    assert ELSEWHERE in notes(ours.world)
+    assert "is not on the roster" in caplog.text
 
 
 def test_somebody_elses_answer_enrols_nobody(tmp_path):
@@ -308,13 +312,14 @@ def test_a_roster_without_this_node_is_not_taken():
     assert "does not have this node's key" in notes(ours.world)
 
 
-def test_a_node_with_an_identity_refuses_to_simulate(tmp_path):
+def test_a_node_with_an_identity_refuses_to_simulate(tmp_path, caplog):
     ours, options = deployed(tmp_path)
     for context in ours.grid.contexts.values():
         context.run_config["secagg-trust"] = "simulation"
     with pytest.raises(secagg.errors.ParameterError, match="no node answered"):
         ours.start(FedAvg(**TRAIN), rounds=1)
-    assert "a simulation was asked of a node that has an identity" in notes(ours.world)
+    assert ELSEWHERE in notes(ours.world)
+    assert "a simulation was asked of a node that has an identity" in caplog.text
     assert options["trust"] == "roster"
 
 
@@ -328,7 +333,7 @@ def test_a_node_with_an_identity_refuses_to_simulate(tmp_path):
         ({"secagg-trust": "blind"}, "trust must be one of"),
     ],
 )
-def test_files_that_a_node_lacks(tmp_path, change, reason):
+def test_files_that_a_node_lacks(tmp_path, caplog, change, reason):
     ours, options = deployed(tmp_path)
     config = ours.grid.contexts[node_id(0)].node_config
     config.update(change)
@@ -336,7 +341,9 @@ def test_files_that_a_node_lacks(tmp_path, change, reason):
         del config[key]
     ours.start(FedAvg(**TRAIN), rounds=1, **options)
     assert "hospital-0" not in ours.rounds[0].contributors
-    assert reason in notes(ours.world)
+    assert ELSEWHERE in notes(ours.world)
+    assert reason not in notes(ours.world)
+    assert reason in caplog.text
 
 
 # -- policy --------------------------------------------------------------------------------------------------------

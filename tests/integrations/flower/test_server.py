@@ -72,6 +72,7 @@ def test_subclasses():
         ({"evaluate_metrics": ()}, "evaluate_metrics="),
         ({"train_metrics": "loss"}, "collection of names"),
         ({"trust": "blind"}, "trust must be one of"),
+        ({"segments": {}}, "segments follows from the model"),
         ({"trust": "roster"}, "needs identity= and roster="),
     ],
 )
