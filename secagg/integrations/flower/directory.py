@@ -89,7 +89,7 @@ class Directory:
         for reply in self._carrier.exchange(ask, timeout):
             node = reply.metadata.src_node_id
             if reply.has_error():
-                log.warning("secagg: node %s does not enrol: %s", node, reply.error.reason)
+                log.warning("secagg: node %s does not enrol: %.500s", node, reply.error.reason)
                 continue
             try:
                 claims[node] = read_answer(settings_of(reply.content) or {}, challenge, node, self._identity.verify_key)

@@ -122,7 +122,7 @@ class Session:
         """Hand a node's frames to the engine, which knows their authors by their signatures."""
         node = reply.metadata.src_node_id
         if reply.has_error():
-            log.warning("secagg: node %s answered with an error: %s", node, reply.error.reason)
+            log.warning("secagg: node %s answered with an error: %.500s", node, reply.error.reason)
             return
         try:
             notes, frames = _notes(settings_of(reply.content)), frames_of(reply.content)
