@@ -63,7 +63,7 @@ class Round:
     receipt: Receipt
 
 
-class SecureGrid(Grid):  # type: ignore[misc]  # typed where Flower is installed
+class SecureGrid(Grid):
     """A Grid around Flower's, through which a strategy only ever sees weighted means.
 
     Parameters
