@@ -1,0 +1,1 @@
+"""Plug-ins for other systems; each imports its system only when used."""
