@@ -56,13 +56,15 @@ test: $(STAMP)  ## Run the tests against the installed wheel, with coverage
 	$(BIN)/python -P -m coverage report
 
 # $(call integrate,NAME,ENVIRONMENT,which tests): the plug-in's tests in one environment, then the coverage of the plug-in's files.
+# The rootdir is the root, for from nearer by a directory called torch would be taken for torch.
 define integrate
 	@echo "== $(2)"
 	rm -f .integrations/$(2)/coverage
 	$(INSTALLED) COVERAGE_FILE=.integrations/$(2)/coverage .integrations/$(2)/bin/python -m coverage run --rcfile=tests/integrations/coverage.ini \
-		--source=secagg.integrations.$(1) -m pytest -c tests/integrations/pytest.ini --confcutdir tests/integrations \
+		-m pytest -c tests/integrations/pytest.ini --rootdir . --confcutdir tests/integrations \
 		-m "$(3)" tests/integrations/$(1)
-	COVERAGE_FILE=.integrations/$(2)/coverage .integrations/$(2)/bin/python -P -m coverage report --rcfile=tests/integrations/coverage.ini
+	COVERAGE_FILE=.integrations/$(2)/coverage .integrations/$(2)/bin/python -P -m coverage report --rcfile=tests/integrations/coverage.ini \
+		--include='*/secagg/integrations/$(1)/*,*/secagg/integrations/$(1).py'
 
 endef
 
@@ -117,6 +119,9 @@ bench-full: $(STAMP) $(PEERS)  ## The same at the large sizes: half an hour, 8 G
 	rm -rf $(@D)
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install -qq -r $< && touch $@ || echo "$*: cannot be installed here"
+
+# Kept, so that another wheel does not mean another environment.
+.SECONDARY: $(foreach name,$(INTEGRATIONS) $(PREVIOUS),.integrations/$(name)/ready)
 
 .integrations/%-previous/ready: tests/integrations/%/requirements-previous.txt
 	$(call environment,$(@D),$<)
