@@ -196,9 +196,10 @@ class SecureFedAvg(ModelController):
                 return None
             server.close_phase()
         outcome = server.result(self._last_id)
+        means = "".join(f", {name} {value:.6g}" for name, value in outcome.metrics.items())
         self.info(
             f"secagg: round {self.current_round}: {len(outcome.contributors)} of {len(participants)} sites, weight "
-            f"{outcome.weight}, {outcome.clipped} values clipped"
+            f"{outcome.weight}, {outcome.clipped} values clipped{means}"
         )
         return outcome
 

@@ -91,9 +91,7 @@ class Claim:
         except (ValueError, TypeError):
             raise InputError(f"the certificate or the key in {os.fspath(startup)} cannot be read") from None
         if not isinstance(signer, rsa.RSAPrivateKey) or _name(owner) != key.name:
-            raise InputError(
-                f"the startup kit is {_name(owner)!r}'s, with an RSA key; the claim was to be {key.name!r}'s"
-            )
+            raise InputError(f"the startup kit, with RSA keys, belongs to {_name(owner)!r}, not to {key.name!r}")
         return cls(key, certificate, signer.sign(_statement(key), _PADDING, hashes.SHA256()))
 
     def check(self, root: bytes, *, when: dt.datetime | None = None) -> None:
@@ -122,7 +120,7 @@ class Claim:
             if not each.not_valid_before_utc <= now <= each.not_valid_after_utc:
                 raise AuthenticationError("the certificate is not valid at this time", peer=name)
         if _name(certificate) != name:
-            raise AuthenticationError(f"the certificate is {_name(certificate)!r}'s", peer=name)
+            raise AuthenticationError(f"the certificate belongs to {_name(certificate)!r}", peer=name)
         if certificate.subject.get_attributes_for_oid(NameOID.UNSTRUCTURED_NAME):
             raise AuthenticationError("the certificate is a person's, not a site's", peer=name)
         public = certificate.public_key()

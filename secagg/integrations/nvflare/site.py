@@ -133,7 +133,9 @@ class SecureSite(FLComponent):
                 raise StateError("a training task, but the server's frames ask this site for no update")
             model = from_shareable(request)
             if model.data_kind != DataKind.WEIGHTS:
-                raise InputError(f"a training task with a model of kind {str.__str__(model.data_kind)}; expected WEIGHTS")
+                raise InputError(
+                    f"a training task with a model of kind {str.__str__(model.data_kind)}; expected WEIGHTS"
+                )
             # Copies: trainers may write into what they are given.
             self._base = {name: np.array(array) for name, array in model.data.items()}
 

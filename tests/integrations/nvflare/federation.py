@@ -80,17 +80,27 @@ class Trainer(Executor):
         Rounds in which a site fails instead.
     dies : dict of str to int
         Round in which a site's process is killed while it trains.
+    vanishes : dict of str to int
+        Round in which all of a deployed site is: the process of the job, and the one that started it.
     """
 
-    def __init__(self, kind: str = "WEIGHTS", fails: dict | None = None, dies: dict | None = None) -> None:
+    def __init__(
+        self,
+        kind: str = "WEIGHTS",
+        fails: dict | None = None,
+        dies: dict | None = None,
+        vanishes: dict | None = None,
+    ) -> None:
         super().__init__()
-        self.kind, self.fails, self.dies = kind, fails or {}, dies or {}
+        self.kind, self.fails, self.dies, self.vanishes = kind, fails or {}, dies or {}, vanishes or {}
 
     def execute(self, task_name, shareable, fl_ctx, abort_signal):
         site, number = fl_ctx.get_identity_name(), shareable.get_header(AppConstants.CURRENT_ROUND)
         if number in self.fails.get(site, []):
             return make_reply(ReturnCode.EXECUTION_EXCEPTION)
-        if self.dies.get(site) == number:
+        if self.vanishes.get(site) == number:
+            os.kill(os.getppid(), signal.SIGKILL)
+        if number in (self.dies.get(site), self.vanishes.get(site)):
             os.kill(os.getpid(), signal.SIGKILL)
         model = from_shareable(shareable).data
         new = trained(model, site, number)
