@@ -45,7 +45,7 @@ def build(home, names, start, *, plain):
     params = plan_for(model, len(names), dropout=1, max_weight=1000, clip=2.0, error=1e-6, metrics=["accuracy"])
     print(params.explain())
     make_keys(home, names)
-    job.to_server(SecureFedAvg(params, num_rounds=ROUNDS, home=str(home / "{site}")))  # in place of FedAvg
+    job.to_server(SecureFedAvg(params, num_rounds=ROUNDS, home=str(home / "{site}"), timeout=30))  # in place of FedAvg
     job.to_clients(SecureSite(params, home=str(home / "{site}")))
     return job
 

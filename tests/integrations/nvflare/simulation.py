@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,12 +68,36 @@ class Outcome:
         self.heard = [(path.suffix[1:], path.read_bytes()) for path in sorted((self.home / "heard").iterdir())]
 
 
+ATTEMPTS = 3
+# NVFlare 2.9's simulator lets two of its threads pick the same free port at times, and then one site never comes up.
+NEVER_CAME_UP = "Communication error with client"
+
+
+@contextmanager
+def written_to(path: Path) -> Iterator[None]:
+    """Send what this process and its children print to a file."""
+    kept = [os.dup(number) for number in (1, 2)]
+    with path.open("wb") as file:
+        for number in (1, 2):
+            os.dup2(file.fileno(), number)
+        try:
+            yield
+        finally:
+            for number, descriptor in zip((1, 2), kept, strict=True):
+                os.dup2(descriptor, number)
+                os.close(descriptor)
+
+
 def simulate(home: Path, *, threads: int | None = None, **options: Any) -> Outcome:
     """Run a job in the simulator."""
-    keys(home / "parties")
-    made = job(home, secrets=str(home / "parties" / "{site}"), **options)
-    code = made.simulator_run(
-        str(home / "workspace"), n_clients=len(SITES), threads=threads or len(SITES), log_config="concise"
-    )
-    assert code == 0
-    return Outcome(home)
+    for attempt in range(ATTEMPTS):
+        here = Path(tempfile.mkdtemp(dir=home))
+        keys(here / "parties")
+        made = job(here, secrets=str(here / "parties" / "{site}"), **options)
+        with written_to(here / "log"):
+            code = made.simulator_run(str(here / "workspace"), n_clients=len(SITES), threads=threads or len(SITES))
+        log = (here / "log").read_text()
+        if NEVER_CAME_UP not in log or options.get("trainer", {}).get("dies") or attempt == ATTEMPTS - 1:
+            break
+    assert code == 0, log
+    return Outcome(here)

@@ -9,9 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))  # as NVFlare does with a job's own code
-
 from nvflare.fuel.flare_api.flare_api import new_secure_session
 from simulation import SITES, Outcome, job
 from test_simulator import check, in_clear

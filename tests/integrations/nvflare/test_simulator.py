@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import struct
-import sys
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))  # as NVFlare does with a job's own code
-
 from federation import initial, loss, trained, weight
 from inprocess import plaintext
 from simulation import SITES, job, simulate
