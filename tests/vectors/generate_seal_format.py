@@ -80,7 +80,7 @@ def main():
         "schema": "secagg-vectors/1",
         "source": "made by TenSEAL (OpenMined, Apache-2.0), on Microsoft SEAL (MIT): tests/vectors/generate_seal_format.py",
         "licence": "Apache-2.0",
-        "verified_by": ["TenSEAL added and decrypted", "tests/integrations/test_tenseal_vectors.py reads them"],
+        "verified_by": ["TenSEAL added and decrypted", "tests/tenseal/test_tenseal_vectors.py reads them"],
         "params": {
             "degree": DEGREE,
             "bits": BITS,

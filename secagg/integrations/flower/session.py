@@ -99,7 +99,8 @@ class Session:
             for reply in self._carrier.exchange(outgoing, timeout if hand else phase_timeout):
                 self._take(reply)
             server.close_phase()
-        return server.result(self._round)
+        outcome: Aggregate = server.result(self._round)
+        return outcome
 
     def _boxes(self, homes: Mapping[str, int]) -> dict[str, list[bytes]]:
         """Return the frames for each client that has a home; the others are as good as silent."""
