@@ -181,8 +181,10 @@ class CkksServer(Secret):
 
     def abort(self) -> None:
         """End the round without a result; its id is burned."""
+        unanswered = self._machine.state is ServerPhase.DECRYPT
         self._machine.fire(ServerEvent.ABORT)
-        if self._state.key is not None and self._state.key.body is None:
+        # A holder that does not answer may have lost its key, and would lose every round of the batch: the next asks for another.
+        if self._state.key is not None and (unanswered or self._state.key.body is None):
             self._state.key = None
         self._state.round = None
         self._out.clear()
