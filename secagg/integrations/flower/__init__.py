@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from secagg.integrations.flower.grid import Round, SecureGrid
     from secagg.integrations.flower.mod import secagg_mod
-    from secagg.integrations.flower.policy import Policy
     from secagg.integrations.flower.strategies import check_strategy
+    from secagg.integrations.policy import Policy
 
 __all__ = ["Policy", "Round", "SecureGrid", "check_strategy", "secagg_mod"]
 

@@ -50,7 +50,7 @@ class Claim:
 
 
 def _statement(challenge: bytes, node: int, server: bytes, name: str) -> bytes:
-    return digest("flower enrolment", challenge, u64(node % (1 << 64)), server, name.encode())
+    return digest("flower/enrolment", challenge, u64(node % (1 << 64)), server, name.encode())
 
 
 def answer(challenge: Any, node: int, server: Any, name: str, identity: Identity) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from flwr.app import ConfigRecord, Context
 from secagg.errors import AuthenticationError, InputError, ParameterError
 from secagg.identity import Identity, Roster
 from secagg.integrations.flower.enrolment import Trust, check_trust, roster_from, roster_settings
-from secagg.integrations.flower.policy import Policy
+from secagg.integrations.policy import Policy
 
 __all__ = ["Node", "load_node"]
 

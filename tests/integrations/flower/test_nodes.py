@@ -364,7 +364,7 @@ def test_the_policy_has_the_last_word(tmp_path, text):
     ours.grid.contexts[node_id(0)].node_config["secagg-policy"] = str(tmp_path / "policy.toml")
     ours.start(FedAvg(**TRAIN), rounds=1, **options)
     assert "hospital-0" not in ours.rounds[0].contributors
-    assert f"this node's policy refuses {REFUSED[text]}" in notes(ours.world)
+    assert f"this client's policy refuses {REFUSED[text]}" in notes(ours.world)
 
 
 def test_a_server_that_asks_to_be_trusted_is_refused(tmp_path):
