@@ -22,15 +22,15 @@ __all__ = ["Policy", "Round", "SecureGrid", "check_strategy", "secagg_mod"]
 
 # A client's process lives for one message and needs nothing of the server's side, nor Flower's strategies.
 _HOMES = {
-    "Policy": "policy",
-    "Round": "grid",
-    "SecureGrid": "grid",
-    "check_strategy": "strategies",
-    "secagg_mod": "mod",
+    "Policy": "secagg.integrations.policy",
+    "Round": f"{__name__}.grid",
+    "SecureGrid": f"{__name__}.grid",
+    "check_strategy": f"{__name__}.strategies",
+    "secagg_mod": f"{__name__}.mod",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(_HOMES[name]), name)
