@@ -114,6 +114,8 @@ class Server:
             raise
 
     def abort(self):
+        if self.phase == "decrypt":  # the key holder may have lost its key
+            self.key, self.announcement, self.shown = None, None, set()
         self.phase, self.round, self.out = "idle", None, []
 
     def receive(self, frame, sender=None):

@@ -53,7 +53,7 @@ class Claim:
 
 
 def _statement(challenge: bytes, node: int, server: bytes, name: str, holds: bool) -> bytes:
-    return digest("flower enrolment", challenge, u64(node % (1 << 64)), server, name.encode(), u64(holds))
+    return digest("flower/enrolment", challenge, u64(node % (1 << 64)), server, name.encode(), u64(holds))
 
 
 def answer(challenge: Any, node: int, server: Any, name: str, identity: Identity, *, holds: bool) -> dict[str, Any]:

@@ -42,7 +42,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def _statement(key: PublicKey) -> bytes:
-    return digest("nvflare roster key", key.name.encode(), key.key)
+    return digest("nvflare/roster-key", key.name.encode(), key.key)
 
 
 @dataclass(frozen=True)
