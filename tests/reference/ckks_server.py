@@ -110,12 +110,12 @@ class Server:
         try:
             getattr(self, f"_close_{self.phase}")()
         except (AbortError, PeerError):
+            if self.phase == "decrypt":  # the key holder may have lost its key
+                self.key, self.announcement, self.shown = None, None, set()
             self.abort()
             raise
 
     def abort(self):
-        if self.phase == "decrypt":  # the key holder may have lost its key
-            self.key, self.announcement, self.shown = None, None, set()
         self.phase, self.round, self.out = "idle", None, []
 
     def receive(self, frame, sender=None):

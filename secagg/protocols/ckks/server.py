@@ -175,16 +175,17 @@ class CkksServer(Secret):
                 case _:
                     return self._close_decrypt()
         except SecAggError:
+            unanswered = self._machine.state is ServerPhase.DECRYPT
             self.abort()
+            if unanswered:  # the holder may have lost its key, and with it every round of the batch: ask for another
+                self._state.key = None
             raise
         return None
 
     def abort(self) -> None:
         """End the round without a result; its id is burned."""
-        unanswered = self._machine.state is ServerPhase.DECRYPT
         self._machine.fire(ServerEvent.ABORT)
-        # A holder that does not answer may have lost its key, and would lose every round of the batch: the next asks for another.
-        if self._state.key is not None and (unanswered or self._state.key.body is None):
+        if self._state.key is not None and self._state.key.body is None:
             self._state.key = None
         self._state.round = None
         self._out.clear()

@@ -76,7 +76,9 @@ def test_a_lost_site_is_a_dropout_and_comes_back(federate, how):
     assert counts(federation) == [5, 4, 5]
 
 
-@pytest.mark.parametrize("how", [None, "silent", make_reply(ReturnCode.EXECUTION_EXCEPTION)], ids=["dead", "silent", "error"])
+@pytest.mark.parametrize(
+    "how", [None, "silent", make_reply(ReturnCode.EXECUTION_EXCEPTION)], ids=["dead", "silent", "error"]
+)
 @pytest.mark.parametrize("call", [0, 1], ids=["before the key", "before decrypting"])
 def test_a_lost_holder_costs_an_attempt(federate, call, how):
     federation = federate(plan=CKKS, holder="site-4", num_rounds=1)
@@ -99,7 +101,9 @@ def test_a_lost_holder_costs_an_attempt(federate, call, how):
 
 def test_a_holder_that_is_not_there_ends_the_job_after_all_attempts(federate):
     federation = federate(plan=CKKS, holder="site-1", num_rounds=1, attempts=2)
-    federation.lost["site-1"] = lambda task, data: None if task == "secagg_holder" else federation.nodes["site-1"].run(task, data)
+    federation.lost["site-1"] = lambda task, data: (
+        None if task == "secagg_holder" else federation.nodes["site-1"].run(task, data)
+    )
     with pytest.raises(AbortError, match="key holder"):
         federation.controller.run()
     assert federation.saved == []
