@@ -13,7 +13,7 @@ from flwr.serverapp.strategy import FedAvg
 
 import secagg
 from secagg.errors import AuthenticationError, DecodeError, InputError
-from secagg.integrations.flower import arrays, carriage, clients, enrolment
+from secagg.integrations.flower import arrays, carriage, enrolment, parties
 from secagg.integrations.flower.directory import Directory
 
 TRAIN = {"fraction_evaluate": 0.0}
@@ -111,11 +111,16 @@ def test_waiting_for_nodes():
         ({"signature": b""}, AuthenticationError),
         ({"name": "another"}, AuthenticationError),
         ({"key": secagg.Identity.generate().verify_key}, AuthenticationError),
+        ({"holds": None}, DecodeError),
+        ({"holds": 1}, DecodeError),
+        ({"holds": True}, AuthenticationError),
+        ({"name": ""}, DecodeError),
+        ({"name": "", "holds": True}, AuthenticationError),
     ],
 )
 def test_claims_that_do_not_hold(change, error):
     key, challenge, server = secagg.Identity.generate(), bytes(32), secagg.Identity.generate().verify_key
-    good = enrolment.answer(challenge, FIRST_NODE, server, "north", key)
+    good = enrolment.answer(challenge, FIRST_NODE, server, "north", key, holds=False)
     assert enrolment.read_answer(good, challenge, FIRST_NODE, server).name == "north"
     with pytest.raises(error):
         enrolment.read_answer(good | change, challenge, FIRST_NODE, server)
@@ -128,10 +133,16 @@ def test_claims_that_do_not_hold(change, error):
             enrolment.read_answer(good, *other)
 
 
+SOMEBODY, SERVER = secagg.Identity.generate().verify_key, secagg.Identity.generate().verify_key
+
+
 @pytest.mark.parametrize(
     "settings",
     [
         {},
+        {"ids": ["a"], "keys": [SOMEBODY], "server": SERVER, "holder": "text"},
+        {"ids": ["a"], "keys": [SOMEBODY], "server": SERVER, "holder": [SOMEBODY]},
+        {"ids": ["a"], "keys": [SOMEBODY], "server": SERVER, "holder": SERVER},
         {"ids": ["a"], "keys": [], "server": b""},
         {"ids": [1], "keys": [b"x"], "server": b"y"},
         {"ids": "a", "keys": "b", "server": b""},
@@ -140,6 +151,12 @@ def test_claims_that_do_not_hold(change, error):
 def test_rosters_that_are_none(settings):
     with pytest.raises(AuthenticationError):
         enrolment.roster_from(settings)
+
+
+@pytest.mark.parametrize("holder", [None, SOMEBODY])
+def test_rosters_survive_a_message(holder):
+    roster = secagg.Roster({"a": SOMEBODY}, SERVER, holder)
+    assert enrolment.roster_from(enrolment.roster_settings(roster)) == roster
 
 
 def test_arrays_that_cannot_be_summed():
@@ -162,11 +179,11 @@ def test_a_model_hash_covers_everything():
 
 
 def test_few_clients_are_kept_alive(monkeypatch):
-    monkeypatch.setattr(clients, "MOST_ALIVE", 2)
-    clients._alive.clear()
+    monkeypatch.setattr(parties, "MOST_ALIVE", 2)
+    parties._alive.clear()
     ours = Federation(5)
     ours.start(FedAvg(**TRAIN), rounds=2)
-    assert len(clients._alive) == 2
+    assert len(parties._alive) == 2
     assert [len(r.contributors) for r in ours.rounds] == [5, 5]  # the others were restored
 
 
@@ -186,7 +203,7 @@ def test_a_client_kept_alive_does_not_outlive_its_snapshot():
         return message
 
     ours.world.meddle = roll_back
-    before = clients._alive.get((node_id(0), "secagg.train"))
+    before = parties._alive.get((node_id(0), "secagg.train"))
     ours.start(FedAvg(**TRAIN), rounds=3)
     assert [len(r.contributors) for r in ours.rounds] == [5, 5, 5]
-    assert clients._alive[(node_id(0), "secagg.train")] is not before
+    assert parties._alive[(node_id(0), "secagg.train")] is not before
