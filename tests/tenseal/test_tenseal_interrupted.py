@@ -12,10 +12,16 @@ from secagg.integrations.tenseal import CiphertextSum, SharedContext
 
 @pytest.fixture(scope="module")
 def vectors():
-    context = tenseal.context(tenseal.SCHEME_TYPE.CKKS, 4096, -1, [40, 41], encryption_type=tenseal.ENCRYPTION_TYPE.SYMMETRIC)
+    context = tenseal.context(
+        tenseal.SCHEME_TYPE.CKKS, 4096, -1, [40, 41], encryption_type=tenseal.ENCRYPTION_TYPE.SYMMETRIC
+    )
     context.global_scale = 2**30
     values = np.linspace(-1, 1, 40_000)  # 20 ciphertexts: two batches
-    return SharedContext(context).public(), [tenseal.ckks_vector(context, values).serialize() for _ in range(2)], len(values)
+    return (
+        SharedContext(context).public(),
+        [tenseal.ckks_vector(context, values).serialize() for _ in range(2)],
+        len(values),
+    )
 
 
 def test_a_sum_that_was_added_to_in_part_is_given_up(vectors, monkeypatch):

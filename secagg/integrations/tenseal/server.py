@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from secagg.errors import (
+    AbortError,
     AuthenticationError,
     DecodeError,
     EquivocationError,
