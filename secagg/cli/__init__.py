@@ -157,3 +157,47 @@ def verify(
     holds = check(receipt, roster=roster, params=params, threshold=threshold, ledger=ledger, as_json=as_json)
     if not holds:
         raise typer.Exit(1)
+
+
+@app.command(
+    "plan",
+    epilog="""\b
+Examples:
+  secagg plan --clients 12 --length 25000000 --dropout 2 --link 100Mbit/20ms --out study.toml
+  secagg plan --clients 1000 --length 100000 --dropout 10% --threat semi-honest --link 20Mbit/40ms
+  secagg plan --clients 12 --length 1000000 --no-server-sees-sum --json
+It measures this machine for a few seconds first. A share is a count (2) or a fraction (0.1 or 10%).
+
+\b
+Exit status: 0 something serves; 1 nothing does, and the text says why of each; 2 a mistake, say a file that exists.
+""",
+)
+def plan_command(
+    clients: Annotated[int, typer.Option(help="Most clients of a cohort.")],
+    length: Annotated[int, typer.Option(help="Values of an update.")],
+    dropout: Annotated[str | None, typer.Option(help="Clients a round must survive losing. [default: a tenth]")] = None,
+    corrupt: Annotated[str | None, typer.Option(help="Clients in league with the server. [default: a tenth]")] = None,
+    sample: Annotated[str | None, typer.Option(help="Participants of a round. [default: everybody]")] = None,
+    threat: Annotated[str, typer.Option(help="What the server may do: malicious (lie) or semi-honest.")] = "malicious",
+    link: Annotated[str, typer.Option(help="Rate and delay of each client and of the key holder.")] = "100Mbit/20ms",
+    server_sees_sum: Annotated[bool, typer.Option(help="Whether the server may learn the sum.")] = True,
+    max_weight: Annotated[int, typer.Option(help="Largest weight of an update.")] = 1,
+    error: Annotated[float | None, typer.Option(help="Largest error of a value of the mean. [16 bits]")] = None,
+    clip: Annotated[float, typer.Option(help="Largest magnitude of a value.")] = 1.0,
+    choose: Annotated[int, typer.Option(help="Rank of the option whose Params are printed and written.")] = 1,
+    out: Annotated[Path | None, typer.Option(help="New file for its Params, TOML.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Choose protocol and parameters for a federation, and predict what a round costs."""
+    from secagg.cli import plan as planning
+
+    shares = {
+        name: planning.share(name, text)
+        for name, text in (("dropout", dropout), ("corrupt", corrupt), ("sample", sample))
+    }
+    question = planning.Question(
+        clients, length, threat=threat, server_sees_sum=server_sees_sum, max_weight=max_weight, error=error, clip=clip,
+        link=planning.Link.parse(link), **shares,
+    )  # fmt: skip
+    if not planning.plan(question, choose=choose, out=out, as_json=as_json):
+        raise typer.Exit(1)
