@@ -18,7 +18,7 @@ unexport PYTHONPATH
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # What the wheel is made of. The list is kept too, so that a deleted file also makes a new wheel.
-SOURCES := pyproject.toml setup.py MANIFEST.in build_ffi.py README.md LICENSE secagg/py.typed \
+SOURCES := pyproject.toml setup.py MANIFEST.in build_ffi.py README.md LICENSE secagg/py.typed $(sort $(wildcard secagg/vectors/*.json)) \
 	$(sort $(shell find secagg native -name '*.py' -o -name '*.c' -o -name '*.h'))
 
 # The working directory, and with it secagg/, stays off sys.path, also in the processes that tests start: what is tested is

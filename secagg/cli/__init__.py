@@ -195,9 +195,62 @@ def plan_command(
         name: planning.share(name, text)
         for name, text in (("dropout", dropout), ("corrupt", corrupt), ("sample", sample))
     }
-    question = planning.Question(
+    question = Question(
         clients, length, threat=threat, server_sees_sum=server_sees_sum, max_weight=max_weight, error=error, clip=clip,
-        link=planning.Link.parse(link), **shares,
+        link=Link.parse(link), **shares,
     )  # fmt: skip
-    if not planning.plan(question, choose=choose, out=out, as_json=as_json):
+    if not plan(question, choose=choose, out=out, as_json=as_json):
+        raise typer.Exit(1)
+
+
+@app.command(
+    epilog="""\b
+Examples:
+  secagg vectors
+  secagg vectors --list
+  secagg vectors --export vectors
+
+\b
+Exit status: 0 every case holds (or the list is printed, or the files are written); 1 a case does not;
+2 a mistake, say an instruction set that this machine has not. No file is ever overwritten.
+"""
+)
+def vectors(
+    listed: Annotated[
+        bool, typer.Option("--list", help="Say which files there are, and where they come from.")
+    ] = False,
+    export: Annotated[Path | None, typer.Option(help="Write the files into this directory instead.")] = None,
+    isa: Annotated[str | None, typer.Option(help="Run on this implementation only.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run the conformance vectors that ship with the package, on every instruction set of this machine."""
+    from secagg.cli.vectors import export_files, list_files, run_all
+
+    if listed:
+        list_files(as_json=as_json)
+    elif export is not None:
+        export_files(export, as_json=as_json)
+    elif not run_all(isa=isa, as_json=as_json):
+        raise typer.Exit(1)
+
+
+@app.command(
+    epilog="""\b
+Examples:
+  secagg doctor
+  secagg doctor --ledger /var/lib/study --json
+
+\b
+Exit status: 0 nothing is wrong, though something may be slow; 1 something is wrong, and the text says how to mend it;
+2 a mistake.
+"""
+)
+def doctor(
+    ledger: Annotated[Path, typer.Option(help="Directory in which a client's ledger would be kept.")] = Path(),
+    as_json: Json = False,
+) -> None:
+    """Check this installation on this machine: kernels, vectors, entropy, versions, speed."""
+    from secagg.cli.doctor import examine
+
+    if not examine(directory=ledger, as_json=as_json):
         raise typer.Exit(1)
