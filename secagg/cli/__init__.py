@@ -189,12 +189,10 @@ def plan_command(
     as_json: Json = False,
 ) -> None:
     """Choose protocol and parameters for a federation, and predict what a round costs."""
-    from secagg.cli import plan as planning
+    from secagg.cli.plan import Link, Question, plan, share
 
-    shares = {
-        name: planning.share(name, text)
-        for name, text in (("dropout", dropout), ("corrupt", corrupt), ("sample", sample))
-    }
+    given = {"dropout": dropout, "corrupt": corrupt, "sample": sample}
+    shares = {name: share(name, text) for name, text in given.items()}
     question = Question(
         clients, length, threat=threat, server_sees_sum=server_sees_sum, max_weight=max_weight, error=error, clip=clip,
         link=Link.parse(link), **shares,

@@ -101,10 +101,9 @@ def test_any_value_of_any_key_gives_params_or_a_reason(name, value):
     tomllib.loads(text)
     try:
         made = params_from_toml(text)
-    except (InputError, ParameterError) as refused:
-        assert str(refused)
-    else:
-        assert params_from_toml(write_params(made)) == made
+    except (InputError, ParameterError):
+        return
+    assert params_from_toml(write_params(made)) == made
 
 
 @given(st.text(max_size=60))
@@ -117,5 +116,5 @@ def test_any_text_is_refused(text):
 def test_any_bytes_are_refused(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("toml") / "study.toml"
     path.write_bytes(content)
-    with pytest.raises(InputError, match="study.toml"):
+    with pytest.raises(InputError, match=r"study\.toml"):
         read_params(path)

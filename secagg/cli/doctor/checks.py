@@ -156,7 +156,8 @@ def speed() -> Finding:
 def dependencies() -> Finding:
     """Whether what the package needs is there, and new enough."""
     found: dict[str, str | None] = {}
-    wrong, missing = [], []
+    wrong: list[str] = []
+    missing: list[str] = []
     for text in metadata.requires("secagg") or ():
         match = REQUIREMENT.match(text)
         if match is None or "extra ==" in text:

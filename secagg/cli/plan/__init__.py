@@ -110,7 +110,7 @@ def _lines(question: Question, options: list[Option], refusals: list[Refusal], c
         yield _fill(
             "Predicted for a round in which everybody answers, the setup's share included, one thread of this machine "
             f"({build_info()['isa']}) for each party, and {link.bits / 1e6:g} Mbit/s with {1000 * link.delay:g} ms for each "
-            "client and the holder. What the round as a whole takes is their sum: a client, the server, the holder and the network "
+            "client and the holder. The round as a whole is their sum: a client, the server, the holder and the network "
             "one after the other."
         )
         yield ""

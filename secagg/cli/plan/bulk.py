@@ -1,4 +1,4 @@
-"""What a value costs on this machine, in the hands of each party: measured on a real vector, through the package's own bulk code."""
+"""What a value costs on this machine, in the hands of each party: measured on real vectors, by the package's own bulk code."""
 
 from __future__ import annotations
 
@@ -231,7 +231,12 @@ def measure_ciphers(params: Params) -> CipherBulk:
     results = middle(lambda: list(opening.opened()), SLICE / 2)
     packed = list(opening.opened())
     taking = CipherAccumulator(short)
-    taken = middle(lambda: [taking.take(*place, payload) for place, payload in packed], SLICE / 2)
+
+    def take() -> None:
+        for (segment, index), payload in packed:
+            taking.take(segment, index, payload)
+
+    taken = middle(take, SLICE / 2)
     added = _add(short, sent, params.segment_plan.layout.size)
     joined = middle(
         lambda: plan.lanes(1, short.segment_plan.segments[1], np.zeros(_coefficients(short), np.uint64)), SLICE / 2
@@ -248,7 +253,7 @@ def _add(params: Params, sent: list[tuple[int, int, bytes]], count: int) -> floa
     have = params.segment_plan.layout.size
     copies = max(1, min(count, MOST_ENCRYPTED_SUM) // have)
     bulks = [CipherAccumulator(params) for _ in range(copies)]
-    payloads = [[(*place, bytes(bytearray(payload))) for *place, payload in sent] for _ in bulks]
+    payloads = [[(number, at, bytes(bytearray(payload))) for number, at, payload in sent] for _ in bulks]
 
     def add() -> None:
         for bulk, chunks in zip(bulks, payloads, strict=True):

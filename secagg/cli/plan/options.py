@@ -1,4 +1,4 @@
-"""What could serve a federation: each protocol and graph put to `secagg.plan`, what it refuses with its reason, the rest ranked."""
+"""What could serve a federation: each protocol and graph put to `secagg.plan`, refusals with their reason, the rest ranked."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 
 from secagg.cli.plan.bulk import measure_ciphers, measure_masks
 from secagg.cli.plan.units import Units
-from secagg.cli.plan.work import Prediction, predict_ckks, predict_pairwise
+from secagg.cli.plan.work import Ckks, Pairwise, Prediction
 from secagg.errors import InputError, ParameterError
 from secagg.explain import Explanation
 from secagg.params import Params
@@ -132,6 +132,7 @@ def consider(question: Question, units: Units) -> tuple[list[Option], list[Refus
         What was asked makes no sense for any protocol, say more corrupt clients than there are.
     """
     options: list[Option] = []
+    bulk: dict[tuple[str, object], Any] = {}  # both who may see an encrypted sum work on the same ciphertexts
     refusals: list[Refusal] = []
     fixed: list[dict[str, Any]] = [
         {"neighbours": question.clients - 1},
@@ -145,7 +146,7 @@ def consider(question: Question, units: Units) -> tuple[list[Option], list[Refus
         except ParameterError as refused:
             refusals.append(Refusal(name, str(refused)))
         else:
-            options.append(_option(question, name, params, units))
+            options.append(_option(question, name, params, units, bulk))
     return sorted(options, key=lambda option: option.total), refusals
 
 
@@ -165,16 +166,19 @@ def _plan(question: Question, name: str, own: dict[str, Any]) -> Params:
     return params
 
 
-def _option(question: Question, name: str, params: Params, units: Units) -> Option:
+def _option(question: Question, name: str, params: Params, units: Units, bulk: dict[tuple[str, object], Any]) -> Option:
     told = params.explain()
     data, link = told.data, question.link
+    key = (params.protocol, params.ring)
     carried = link.seconds(data["bytes_up_round"] + data["bytes_down_average"])
+    if key not in bulk:
+        bulk[key] = measure_masks(params) if params.protocol == "pairwise" else measure_ciphers(params)
     if params.protocol == "pairwise":
-        cost = predict_pairwise(params, units, measure_masks(params))
+        cost = Pairwise(params, units, bulk[key]).predict()
         carried += link.seconds(data["bytes_up_average"] - data["bytes_up_round"])
         exchanges = data["exchanges_per_round"]
     else:
-        cost = predict_ckks(params, units, measure_ciphers(params))
+        cost = Ckks(params, units, bulk[key]).predict()
         carried += link.seconds(data["bytes_to_holder"] + data["bytes_from_holder"])
         exchanges = data["exchanges_steady_round"] + data["exchanges_with_holder"]
     return Option(name, params, told, cost, exchanges, carried + exchanges * link.delay)

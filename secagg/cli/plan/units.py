@@ -1,6 +1,7 @@
 """What a step of each kind takes on this machine: measured in a moment, by running the package's own functions.
 
-The units are those of `secagg.cli.plan.work`. Each is the least of several runs, in seconds of this thread's processor time, since whatever else the machine does only adds.
+The units are those of `secagg.cli.plan.work`. Each is the least of several runs, in
+seconds of this thread's processor time, since whatever else the machine does only adds.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -28,7 +28,7 @@ from secagg.wire import SERVER, Envelope, decode_body, decode_frame, encode_body
 
 __all__ = ["Units", "least", "measure_units", "middle", "per_item"]
 
-SLICE = 0.02  # seconds that a unit may take, measured again and again
+SLICE = 0.01  # seconds that a unit may take, measured again and again
 MOST_RUNS = 50
 LARGE = 1 << 18
 FRESH = 48 << 20  # more than the C library keeps for itself: memory of this size is the system's each time
@@ -56,9 +56,9 @@ def middle(function: Function, budget: float = SLICE) -> float:
     return statistics.median(took)
 
 
-def per_item(function: Callable[[int], object], few: int, many: int, **more: Any) -> tuple[float, float]:
+def per_item(function: Callable[[int], object], few: int, many: int) -> tuple[float, float]:
     """Return what a run costs for nothing, and for each item, from a run of few and one of many items."""
-    low, high = least(lambda: function(few), **more), least(lambda: function(many), **more)
+    low, high = least(lambda: function(few)), least(lambda: function(many))
     each = max(high - low, 0.0) / (many - few)
     return max(low - few * each, 0.0), each
 
@@ -127,39 +127,38 @@ class Units:
 
 def measure_units() -> Units:
     """Return the units of this machine, in under a second on a recent one."""
-    small = {"budget": SLICE / 2}
     key = os.urandom(32)
     made: dict[str, float] = {}
     signer = signing.SigningKey.generate()
     message = os.urandom(32)
     signature = signer.sign(message)
-    made["sign"] = least(lambda: signer.sign(message), **small)
-    made["verify"] = least(lambda: signing.verify(signer.public_bytes, message, signature), **small)
+    made["sign"] = least(lambda: signer.sign(message))
+    made["verify"] = least(lambda: signing.verify(signer.public_bytes, message, signature))
     pair, other = KeyPair.generate(), KeyPair.generate().public_bytes
-    made["keypair"] = least(lambda: KeyPair.generate().public_bytes, **small)
-    made["agree"] = least(lambda: pair.agree(other), **small)
-    made["check_key"] = least(lambda: check_public_key(other), **small)
+    made["keypair"] = least(lambda: KeyPair.generate().public_bytes)
+    made["agree"] = least(lambda: pair.agree(other))
+    made["check_key"] = least(lambda: check_public_key(other))
     made["hkdf"] = least(
-        lambda: hkdf(key, "mask", message, u64(1), message, message, b"client-1", b"client-2", length=16), **small
+        lambda: hkdf(key, "mask", message, u64(1), message, message, b"client-1", b"client-2", length=16)
     )
-    made["digest"], made["digest_field"] = per_item(lambda n: digest("plan", *[message] * n), 3, 203, **small)
-    made["digest_byte"] = per_item(lambda n: digest("plan", bytes(n)), 64, LARGE, **small)[1]
+    made["digest"], made["digest_field"] = per_item(lambda n: digest("plan", *[message] * n), 3, 203)
+    made["digest_byte"] = per_item(lambda n: digest("plan", bytes(n)), 64, LARGE)[1]
     bulk = os.urandom(1 << 20)
     made["sha_byte"] = least(lambda: hashlib.sha256(bulk).digest()) / len(bulk)
     made["gmac_byte"] = least(lambda: aead.gmac(key, bytes(12), bulk)) / len(bulk)
-    made["seal"], made["aead_byte"] = per_item(lambda n: aead.seal(key, bytes(n), message), 64, LARGE, **small)
+    made["seal"], made["aead_byte"] = per_item(lambda n: aead.seal(key, bytes(n), message), 64, LARGE)
     sealed = aead.seal(key, bytes(64), message)
-    made["open"] = least(lambda: aead.open_(key, sealed, message), **small)
-    made |= _envelopes(signer, small)
-    made["shuffle_item"] = least(lambda: prg.permutation(key[:16], 512), **small) / 512
-    made |= _shares(small)
-    made["item"] = least(lambda: set(range(4096)).issuperset([x for x in range(4096) if x >= 0]), **small) / 8192
+    made["open"] = least(lambda: aead.open_(key, sealed, message))
+    made |= _envelopes(signer)
+    made["shuffle_item"] = least(lambda: prg.permutation(key[:16], 512)) / 512
+    made |= _shares()
+    made["item"] = least(lambda: set(range(4096)).issuperset([x for x in range(4096) if x >= 0])) / 8192
     made["fresh_byte"] = _fresh()
-    made["spool_byte"] = least(lambda: _spooled(bulk), runs=2) / FRESH
+    made["spool_byte"] = least(lambda: _spooled(bytes(bytearray(bulk) * 4)), runs=2) / FRESH
     return Units(**made)
 
 
-def _envelopes(signer: signing.SigningKey, more: dict[str, float]) -> dict[str, float]:
+def _envelopes(signer: signing.SigningKey) -> dict[str, float]:
     session = bytes(16)
     small = KeysRequest(1, 1, bytes(32), bytes(32), bytes(32))
     large = SharesRequest(1, [bytes(300)] * (LARGE // 300))
@@ -179,52 +178,54 @@ def _envelopes(signer: signing.SigningKey, more: dict[str, float]) -> dict[str, 
         payload = open_envelope(kind, outer, signer.public_bytes)
         return decode_body(payload, decoders[Kind(kind)], SERVER)
 
-    one, many = (least(lambda number=number: take(number), **more) for number in (0, 1))  # type: ignore[misc]
+    one, many = least(lambda: take(0)), least(lambda: take(1))
     return {
-        "envelope_out": least(lambda: out(0), **more),
+        "envelope_out": least(lambda: out(0)),
         "envelope_in": one,
         "envelope_byte": max(many - one, 0.0) / (frames[1][3] - frames[0][3]),
     }
 
 
-def _shares(more: dict[str, float]) -> dict[str, float]:
+def _shares() -> dict[str, float]:
     secret, threshold = os.urandom(32), 40
 
     def split(holders: int) -> object:
         return shamir.split(secret, threshold, range(1, holders + 1))
 
-    fixed, each = per_item(split, threshold, 10 * threshold, **more)
+    fixed, each = per_item(split, threshold, 10 * threshold)
     shares = split(threshold)
     held = dict(enumerate(shares)) if isinstance(shares, list) else {}
     holders = tuple(range(threshold))
     combine(holders, [held], len(secret))  # from here on the weights are remembered
-    few, one = per_item(lambda n: combine(holders, [held] * n, len(secret)), 1, 33, **more)
-    del few
+    one = per_item(lambda n: combine(holders, [held] * n, len(secret)), 1, 33)[1]
     rounds = 8
     plain = os.urandom(dealing.holding_bytes(rounds))
     indices = np.arange(1, 257, dtype=np.uint64)
-    weights = least(lambda: _kernels.shamir_weights(indices), **more)
+    weights = least(lambda: _kernels.shamir_weights(indices))
     return {
         "shamir": fixed,
         "shamir_item": each / (threshold * 5),
         "combine_item": one / threshold,
         "weight_item": weights / 256**2,
-        "leaf": least(lambda: dealing.Holding.of(plain, rounds).root(), **more) / (2 * rounds),
+        "leaf": least(lambda: dealing.Holding.of(plain, rounds).root()) / (2 * rounds),
     }
 
 
 def _fresh() -> float:
-    """Return the mean, not the least: whether huge pages are to be had differs from one time to the next."""
-    kept = []
-    begin = time.thread_time()
-    for _ in range(3):
-        kept.append(np.empty(FRESH, dtype=np.uint8))
-        kept[-1].fill(1)
-    first = time.thread_time() - begin
-    begin = time.thread_time()
-    for array in kept:
-        array.fill(2)
-    return max(first - (time.thread_time() - begin), 0.0) / (3 * FRESH)
+    """Return the mean of memory never used before and of memory given back a moment ago, as a server's later rounds get it."""
+    took = 0.0
+    for _ in range(2):
+        kept = []
+        begin = time.thread_time()
+        for _ in range(3):
+            kept.append(np.empty(FRESH, dtype=np.uint8))
+            kept[-1].fill(1)
+        filled = time.thread_time()
+        for array in kept:
+            array.fill(2)
+        took += max(2 * filled - begin - time.thread_time(), 0.0)
+        del kept
+    return took / (6 * FRESH)
 
 
 def _spooled(payload: bytes) -> int:

@@ -1,13 +1,13 @@
-"""The cost model: how many steps of which kind each party takes in a setup and in a round, and what that comes to in seconds.
+"""The cost model: which steps each party takes in a setup and in a round, how many, and what that comes to in seconds.
 
-A round is one in which everybody answers. What is counted follows the protocols' code (docs/planning.md, "How seconds are
-predicted"); bytes are those of `secagg.costs`, by way of `Params.explain`.
+A round is one in which everybody answers. The counts follow the protocols' code, for ids of 16 bytes; docs/planning.md says in
+words what is counted, and tests count the signatures and agreements of real rounds.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
 
 from secagg.cli.plan.bulk import CipherBulk, MaskBulk
 from secagg.cli.plan.units import Units
@@ -15,17 +15,14 @@ from secagg.params import Params
 from secagg.protocols.pairwise import dealing
 from secagg.wire import ChunkPlan
 
-__all__ = ["Party", "Prediction", "predict_ckks", "predict_pairwise"]
+__all__ = ["Ckks", "Pairwise", "Party", "Prediction"]
 
-FRAME = 190  # bytes of an envelope and of the fixed fields of a body, hashes included; ids of 16 bytes
-HEADER = 330
-SPOOL = 256 << 20
+SMALL = 120  # payload of the envelope that is measured
+FIXED = 150  # of a body: its hashes and numbers
+ENVELOPE = 110  # of a frame beside its payload
+HEADER = 330  # an upload's signed header, as a whole frame
+SPOOL = 256 << 20  # of uploads that server and holder keep in memory
 KEPT = 32 << 20  # the C library keeps freed memory of up to this size; what is larger comes from the system each time
-
-
-def _fresh(units: Units, *sizes: float) -> float:
-    """Return what arrays of these sizes cost to come by."""
-    return units.fresh_byte * sum(size for size in sizes if size > KEPT)
 
 
 @dataclass(frozen=True)
@@ -60,140 +57,243 @@ class Prediction:
     holder: Party | None
 
 
-def predict_pairwise(params: Params, units: Units, bulk: MaskBulk) -> Prediction:
-    """Return the seconds of every party under pairwise."""
-    n, p, rounds = params.clients, params.max_participants, params.rounds_per_setup
-    k = min(params.neighbours, n - 1)
-    pairs = round(k * (p - 1) / (n - 1))
-    values = sum(segment.count for segment in params.segment_plan.segments)
-    chunks = sum(ChunkPlan(s.count, s.w, params.frame_bytes).chunks for s in params.segment_plan.segments)
-    sizes, lane = _Sizes(n, k, rounds), 8 if params.segment_plan.segments[-1].w > 32 else 4
-    spread = 0.0 if params.full else units.shuffle_item
-    tree = 2 * rounds * units.leaf
-    adverts = n * (units.envelope_in + units.envelope_byte * sizes.advertisement + (1 + rounds) * units.check_key)
-    setup_hash = n * units.digest_field + units.digest_byte * n * sizes.advertisement
-    shares = rounds * (2 * units.shamir + units.shamir_item * params.threshold * (3 * (k + 1) + 5 * k))
-    per_share = units.hkdf + units.aead_byte * sizes.box + tree
-    client_setup = (
-        (1 + rounds) * units.keypair + (1 + k) * units.agree  # keys, and a channel to each neighbour
-        + 2 * units.envelope_in + 2 * units.envelope_out + adverts + setup_hash
-        + units.envelope_byte * n * sizes.advertisement + units.digest_byte * n * sizes.advertisement  # the list, twice
-        + n * spread + shares + rounds * units.digest
-        + k * (per_share + units.seal) + tree + units.envelope_byte * sizes.dealing
-        + k * (per_share + units.open) + units.envelope_byte * sizes.delivery + 4 * n * units.item
-    )  # fmt: skip
-    requests = 2 * units.envelope_in + units.envelope_byte * p * (HEADER + 6)
-    headers = p * (units.envelope_in + units.envelope_byte * (HEADER - FRAME))
-    views = 4 * p * units.digest_field + 2 * p * units.digest_field + 8 * units.digest + 8 * p * units.item
-    answer = (pairs + 1) * sizes.opening
-    client_round = (
-        requests + headers + views + p * spread
-        + pairs * (units.agree + units.hkdf) + 5 * units.hkdf
-        + values * (bulk.protect + (pairs + 1) * bulk.mask) + chunks * units.digest / 4
-        + (pairs + 1) * tree + units.seal + units.aead_byte * answer + units.envelope_byte * answer
-        + 2 * units.envelope_out + units.sign
-    )  # fmt: skip
-    server_setup = (
-        2 * adverts + setup_hash + n * units.agree + units.keypair + 2 * units.envelope_out + n * spread
-        + units.envelope_byte * n * sizes.advertisement
-        + n * (units.envelope_in + units.envelope_byte * sizes.dealing)
-        + n * (units.envelope_out + units.envelope_byte * sizes.delivery + 6 * k * 10 * units.item)  # cut and signed for each
-    )  # fmt: skip
-    uploads = (
-        p * chunks * (units.hkdf + 12 * units.digest_field)
-        + p * values * bulk.take
-        + p * _bytes(params) * units.gmac_byte
-    )
-    answers = n * (
-        units.envelope_in + units.verify + units.hkdf + units.open + (units.aead_byte + units.envelope_byte) * answer
-        + 30 * pairs * units.item + 2 * n * units.item
-    )  # fmt: skip
-    groups = 1 if params.full else p
-    rebuild = (
-        groups * units.weight_item * params.threshold**2 + p * (units.combine_item * params.threshold + units.digest)
-        + (0 if params.full else p * units.shamir)
-    )  # fmt: skip
-    server_round = (
-        uploads + p * (units.envelope_in + units.envelope_byte * (HEADER - FRAME)) + views
-        + 2 * units.envelope_out + units.envelope_byte * p * (HEADER + 6) + p * spread
-        + answers + rebuild + values * (p * bulk.unmask + bulk.decode)
-        + _fresh(units, lane * values, 8 * values, 8 * values) + p * 8 * units.digest_field + units.sign
-    )  # fmt: skip
-    return Prediction(Party(client_setup, client_round, rounds), Party(server_setup, server_round, rounds), None)
+class _Model:
+    """What both protocols share."""
+
+    def __init__(self, params: Params, units: Units) -> None:
+        self.units = units
+        self.n, self.p, self.rounds = params.clients, params.max_participants, params.rounds_per_setup
+        segments = params.segment_plan.segments
+        self.values = sum(segment.count for segment in segments)
+        self.packed = sum((segment.count * segment.w + 7) // 8 for segment in segments)
+        self.frames = sum(ChunkPlan(s.count, s.w, params.frame_bytes).chunks for s in segments)
+        self.lane = 8 if max(segment.w for segment in segments[1:]) > 32 else 4
+
+    def taken(self, size: float = SMALL) -> float:
+        """A signed frame of this payload, decoded and verified."""
+        return self.units.envelope_in + self.units.envelope_byte * max(size - SMALL, 0.0)
+
+    def made(self, size: float = SMALL) -> float:
+        """A signed frame of this payload, encoded and signed."""
+        return self.units.envelope_out + self.units.envelope_byte * max(size - SMALL, 0.0)
+
+    def digest(self, fields: float, size: float = 0.0) -> float:
+        """One TupleHash over so many fields, and bytes beyond a hash each."""
+        return self.units.digest + self.units.digest_field * fields + self.units.digest_byte * size
+
+    def fresh(self, *sizes: float) -> float:
+        """Arrays of these sizes."""
+        return self.units.fresh_byte * sum(size for size in sizes if size > KEPT)
+
+    @property
+    def mean(self) -> float:
+        """Memory of the sums and of what decoding makes of them: integers, and floats."""
+        return self.fresh(self.lane * self.values, 8 * self.values, 8 * self.values)
+
+    @property
+    def receipt(self) -> float:
+        """Account, statement and signature: ids and upload tags."""
+        return self.digest(4 * self.p) + self.digest(2 * self.p) + self.units.sign
+
+    @property
+    def headers(self) -> float:
+        """The participants' signed headers verified, one by one."""
+        return self.p * self.taken(HEADER - ENVELOPE)
 
 
-def _bytes(params: Params) -> int:
-    return sum((segment.count * segment.w + 7) // 8 for segment in params.segment_plan.segments)
+class Pairwise(_Model):
+    """The pairwise protocol under some Params; `predict` gives the seconds."""
+
+    def __init__(self, params: Params, units: Units, bulk: MaskBulk) -> None:
+        super().__init__(params, units)
+        self.bulk, self.threshold, self.full = bulk, params.threshold, params.full
+        self.k = min(params.neighbours, self.n - 1)
+        self.pairs = round(self.k * (self.p - 1) / (self.n - 1))  # neighbours that are asked for an update too
+        self.box = dealing.sealed_bytes(self.rounds)
+        self.advertisement = FIXED + 64 + 32 * self.rounds  # payload
+        self.list = self.n * (self.advertisement + ENVELOPE)  # all of them, as the shares request has them
+        self.dealt = FIXED + 32 * self.rounds + self.k * (self.box + dealing.SALT_BYTES * 2)
+        self.answer = (self.pairs + 1) * (dealing.opening_bytes(self.rounds) + dealing.SEED_SHARE_BYTES)
+        self.request = self.p * (HEADER + 4)  # the unmask request
+
+    def predict(self) -> Prediction:
+        """Return the seconds of client and server."""
+        client = Party(self.client_setup, self.client_round, self.rounds)
+        return Prediction(client, Party(self.server_setup, self.server_round, self.rounds), None)
+
+    @cached_property
+    def _setup_view(self) -> float:
+        """Everybody's advertisements verified, their keys checked, setup_hash and graph made."""
+        keys = self.n * (1 + self.rounds) * self.units.check_key
+        order = 0.0 if self.full else self.n * self.units.shuffle_item
+        return self.n * self.taken(self.advertisement) + keys + self.digest(self.n, self.list) + order
+
+    @cached_property
+    def _tree(self) -> float:
+        """The tree of hashes over one holder's shares."""
+        return 2 * self.rounds * self.units.leaf
+
+    @property
+    def client_setup(self) -> float:
+        """Keys advertised, everybody's read, shares dealt, sealed, received and checked."""
+        u, k = self.units, self.k
+        keys = (1 + self.rounds) * u.keypair + (1 + k) * u.agree
+        talk = self.taken() + self.made(self.advertisement) + self.taken(self.list) + self.digest(1, self.list)
+        split = 2 * u.shamir + u.shamir_item * self.threshold * (3 * (k + 1) + 5 * k)  # 16 and 32 bytes: 3 and 5 limbs
+        share = u.hkdf + u.aead_byte * self.box + self._tree
+        shares = self.rounds * (split + self.digest(4)) + k * (share + u.seal) + self._tree + self.made(self.dealt)
+        received = u.envelope_byte * self.dealt + k * (share + u.open) + 4 * self.n * u.item
+        return keys + talk + self._setup_view + shares + received
+
+    @property
+    def _round_view(self) -> float:
+        """Participants, survivors and account hashed, lists checked, the round's graph made."""
+        hashes = 2 * self.digest(self.p) + self.digest(2 * self.p) + 6 * self.digest(4)
+        return hashes + 8 * self.p * self.units.item + (0.0 if self.full else self.p * self.units.shuffle_item)
+
+    @property
+    def client_round(self) -> float:
+        """The update masked, everybody's headers verified, shares opened."""
+        u, pairs = self.units, self.pairs
+        masks = pairs * (u.agree + u.hkdf) + self.values * (self.bulk.protect + (pairs + 1) * self.bulk.mask)
+        upload = 5 * u.hkdf + masks + self.made(HEADER - ENVELOPE)
+        answer = (pairs + 1) * self._tree + u.seal + u.aead_byte * self.answer + u.sign + self.made(self.answer)
+        return self.taken() + upload + self.taken(self.request) + self.headers + self._round_view + answer
+
+    @property
+    def server_setup(self) -> float:
+        """Advertisements taken, and read again as clients will; dealings taken; each client's shares cut out and signed."""
+        u, n = self.units, self.n
+        keys = u.keypair + n * (u.agree + (1 + self.rounds) * u.check_key) + n * self.taken(self.advertisement)
+        cut = 60 * self.k * u.item  # two slices for each neighbour
+        deal = n * (self.taken(self.dealt) + cut + self.made(self.dealt))
+        return self.made() + keys + self._setup_view + self.made(self.list) + deal
+
+    @property
+    def server_round(self) -> float:
+        """Uploads authenticated and added, answers opened, seeds rebuilt, masks removed, the mean decoded."""
+        u, p = self.units, self.p
+        frames = (
+            p * self.frames * (u.hkdf + self.digest(4))
+        )  # decoding, bookkeeping and the tag of tags are about a digest
+        uploads = frames + p * (self.packed * u.gmac_byte + self.values * self.bulk.take)
+        requests = 2 * self.made() + u.envelope_byte * self.request
+        answer = self.taken(self.answer) + u.verify + u.hkdf + u.open + u.aead_byte * self.answer
+        lists = 30 * self.pairs * u.item + 6 * self.n * u.item  # cut up by target; who was asked
+        rebuild = p * (u.combine_item * self.threshold + self.digest(4))
+        rebuild += (1 if self.full else p) * u.weight_item * self.threshold**2 + (0.0 if self.full else p * u.shamir)
+        opened = self.values * (p * self.bulk.unmask + self.bulk.decode) + self.mean
+        answers = self.n * (answer + lists)
+        return uploads + self.headers + self._round_view + requests + answers + rebuild + opened + self.receipt
 
 
-class _Sizes:
-    """Bytes of what a setup carries."""
+class Ckks(_Model):
+    """The ckks protocol under some Params; `predict` gives the seconds."""
 
-    def __init__(self, n: int, k: int, rounds: int) -> None:
-        self.box = dealing.sealed_bytes(rounds)
-        self.advertisement = FRAME + 64 + 32 * rounds
-        self.dealing = FRAME + 32 * rounds + k * (self.box + 32)
-        self.delivery = FRAME + k * (self.box + 32) + 2 * n
-        self.opening = dealing.opening_bytes(rounds) + dealing.SEED_SHARE_BYTES
+    def __init__(self, params: Params, units: Units, bulk: CipherBulk) -> None:
+        super().__init__(params, units)
+        plan = params.cipher_plan
+        self.bulk, self.recompute, self.shown = bulk, params.recompute, params.reveal == "server"
+        self.pads = self.p if params.padded else 0
+        self.chunks, self.size = sum(cut.chunks for cut in plan.segments), plan.upload_bytes
+        self.words = 8 * plan.coefficients  # of either half of a sum
+        self.key = plan.ring.degree * plan.ring.bits // 8 + FIXED
+        self.request = self.p * (HEADER + 4)  # the decrypt request
 
+    def predict(self) -> Prediction:
+        """Return the seconds of client, server and key holder."""
+        u = self.units
+        read = self.taken(self.key) + u.check_key + self.digest(1, self.key) + self.bulk.key
+        relayed = u.envelope_byte * self.key
+        made = self.taken() + self.bulk.key + u.keypair + self.made(self.key)
+        return Prediction(
+            Party(read + relayed, self.client_round, self.rounds),
+            Party(self.made() + read + relayed, self.server_round, self.rounds),
+            Party(made, self.holder_round, self.rounds),
+        )
 
-def predict_ckks(params: Params, units: Units, bulk: CipherBulk) -> Prediction:
-    """Return the seconds of every party under ckks."""
-    p, rounds = params.max_participants, params.rounds_per_setup
-    plan = params.cipher_plan
-    values = sum(segment.count for segment in params.segment_plan.segments)
-    chunks = sum(cut.chunks for cut in plan.segments)
-    size = plan.upload_bytes
-    results = [ChunkPlan(s.count, s.w, params.frame_bytes) for s in params.segment_plan.segments]
-    shown = params.reveal == "server"
-    result_chunks, result_bytes = sum(each.chunks for each in results) * shown, _bytes(params) * shown
-    pads = p if params.padded else 0
-    key_bytes = plan.ring.degree * plan.ring.bits // 8
-    announced = units.envelope_in + units.envelope_byte * key_bytes + units.check_key + units.digest_byte * key_bytes
-    view = p * units.digest_field + 2 * units.digest
-    statement = units.digest + 6 * units.digest_field
-    made = chunks * (units.sign + statement) + size * units.sha_byte  # chunks of one upload, or of the sum, signed
-    checked = chunks * (units.verify + statement) + size * units.sha_byte
-    headers = p * (units.envelope_in + units.envelope_byte * (HEADER - FRAME))
-    agreed = units.agree + units.hkdf
-    upload = values * bulk.encrypt + made
-    client_round = (
-        units.envelope_in + view + 2 * p * units.item + (units.keypair + agreed) * bool(pads) + 4 * units.hkdf + upload
-        + units.envelope_out
-    )  # fmt: skip
-    words = 8 * values * plan.segments[-1].limbs
-    sums, lanes, mean = _fresh(units, words, words), _fresh(units, 4 * values), _fresh(units, 8 * values, 8 * values)
-    intake = sums + p * checked + p * values * bulk.add
-    # Under recompute uploads are kept for the holder; else only the unfinished one. The file's pages are fresh memory too.
-    over = max(p * size - SPOOL, 0) if params.recompute else p * max(size - SPOOL, 0)
-    spooled = over * (units.spool_byte + units.fresh_byte)
-    survivors = 2 * p * units.digest_field + p * units.digest_field + units.digest_byte * p * HEADER
-    told = units.envelope_out + units.envelope_byte * p * (HEADER + 6)
-    passed_on = (
-        _fresh(units, p * size) + over * units.spool_byte / 2
-        if params.recompute
-        else values * bulk.total + made + _fresh(units, size, size)
-    )
-    taken = result_chunks * (units.verify + statement + agreed + units.open) + result_bytes * (
-        units.sha_byte + units.aead_byte
-    )
-    server_round = (
-        2 * units.envelope_out + view + headers + intake + spooled + survivors + told + passed_on + units.envelope_in + units.verify
-        + taken + shown * (values * (bulk.taken + bulk.decode) + lanes + mean) + (0 if shown else values * bulk.total)
-        + p * 8 * units.digest_field + units.sign
-    )  # fmt: skip
-    request = units.envelope_in + units.envelope_byte * p * (HEADER + 6)
-    gathered = intake + spooled if params.recompute else checked + sums + values * bulk.add
-    sealed = result_chunks * (units.sign + statement + units.seal + units.hkdf) + result_bytes * (
-        units.sha_byte + units.aead_byte
-    )
-    holder_round = (
-        request + headers + view + survivors + gathered + pads * agreed + values * (bulk.decrypt + pads * bulk.pad)
-        + _fresh(units, words) + lanes + mean + shown * (values * bulk.results + _fresh(units, result_bytes)) + sealed + values * bulk.decode + units.envelope_out + 2 * units.sign
-        + p * 8 * units.digest_field
-    )  # fmt: skip
-    client_setup = announced + bulk.key + units.envelope_byte * key_bytes
-    server_setup = announced + bulk.key + 2 * units.envelope_out + units.envelope_byte * key_bytes
-    holder_setup = units.envelope_in + bulk.key + units.keypair + units.envelope_out + units.envelope_byte * key_bytes
-    parties: list[Any] = [(client_setup, client_round), (server_setup, server_round), (holder_setup, holder_round)]
-    return Prediction(*(Party(setup, steady, rounds) for setup, steady in parties))
+    @property
+    def _agreed(self) -> float:
+        return self.units.agree + self.units.hkdf
+
+    @property
+    def _signed(self) -> float:
+        """The chunks of one upload, or of a sum, hashed and signed."""
+        return self.chunks * (self.units.sign + self.digest(7)) + self.size * self.units.sha_byte
+
+    @property
+    def _verified(self) -> float:
+        """The same, hashed and verified."""
+        return self.chunks * (self.units.verify + self.digest(7)) + self.size * self.units.sha_byte
+
+    @property
+    def _view(self) -> float:
+        return self.digest(self.p) + 4 * self.p * self.units.item
+
+    @property
+    def _account(self) -> float:
+        """Survivors, account, and the mark over the request."""
+        return self.digest(2 * self.p) + self.digest(self.p, self.request)
+
+    @property
+    def client_round(self) -> float:
+        """The update encoded, encrypted, hashed and signed."""
+        u = self.units
+        pad = u.keypair + self._agreed if self.pads else 0.0
+        upload = self.values * self.bulk.encrypt + self._signed + self.made(HEADER - ENVELOPE)
+        return self.taken() + self._view + pad + 4 * u.hkdf + upload
+
+    @property
+    def _sum(self) -> float:
+        """Every upload verified and added by one party."""
+        return self.fresh(self.words, self.words) + self.p * (self._verified + self.values * self.bulk.add)
+
+    @property
+    def _beyond(self) -> float:
+        """Bytes that go to the spool's file: uploads wait for the holder, or one at a time until it is complete."""
+        return max(self.p * self.size - SPOOL, 0) if self.recompute else self.p * max(self.size - SPOOL, 0)
+
+    @property
+    def _spooled(self) -> float:
+        return self._beyond * (self.units.spool_byte + self.units.fresh_byte)  # the file's pages are memory too
+
+    @property
+    def server_round(self) -> float:
+        """Uploads verified and added; the sum, or every upload, passed on; the opened sum taken and decoded."""
+        u = self.units
+        requests = 2 * self.made() + self.made(self.request)
+        if self.recompute:
+            passed_on = self._beyond * u.spool_byte / 2  # read again; the frames are of a size that the C library reuses
+        else:
+            passed_on = self.values * self.bulk.total + self._signed + self.fresh(self.size, self.size)
+        told = self.taken() + u.verify
+        if self.shown:
+            told += self.frames * (u.verify + self.digest(7) + self._agreed + u.open)
+            told += (
+                self.packed * (u.sha_byte + u.aead_byte)
+                + self.values * (self.bulk.taken + self.bulk.decode)
+                + self.mean
+            )
+        else:
+            told += self.values * self.bulk.total
+        taken = self._view + self.headers + self._sum + self._spooled + self._account
+        return requests + taken + passed_on + told + self.receipt
+
+    @property
+    def holder_round(self) -> float:
+        """Headers verified, the sum taken or made, pads removed, decrypted, decoded, and answered."""
+        u = self.units
+        asked = self.taken(self.request) + self.headers + self._view + self._account
+        if self.recompute:
+            gathered = self._sum + self._spooled
+        else:
+            gathered = self._verified + self.fresh(self.words, self.words) + self.values * self.bulk.add
+        opened = self.pads * (self._agreed + self.values * self.bulk.pad) + self.values * self.bulk.decrypt
+        decoded = self.fresh(self.words) + self.values * self.bulk.decode + self.mean
+        answer = self.made() + u.sign
+        if self.shown:
+            answer += self.values * self.bulk.results + self.fresh(self.packed)
+            answer += self.frames * (u.sign + self.digest(7) + u.seal + u.hkdf) + self.packed * (
+                u.sha_byte + u.aead_byte
+            )
+        return asked + gathered + opened + decoded + answer + self.receipt

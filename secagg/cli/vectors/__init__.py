@@ -73,7 +73,7 @@ def _in_process(isa: str) -> dict[str, Any]:
     home = str(Path(__file__).resolve().parents[3])
     environment = os.environ | {"SECAGG_FORCE_ISA": isa}
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603  # this interpreter, on this package
             [sys.executable, "-P", "-c", START.format(home)], env=environment, capture_output=True, text=True, timeout=SLOWEST,
             check=False,
         )  # fmt: skip

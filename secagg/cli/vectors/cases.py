@@ -1,4 +1,4 @@
-"""What the operations of the shipped vectors mean: each takes a case's input and returns its output, through the public layers."""
+"""What the operations of the shipped vectors mean: from a case's input to its output, through the public layers."""
 
 from __future__ import annotations
 
