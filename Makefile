@@ -33,7 +33,7 @@ KERNEL_TESTS := tests/native $(sort $(wildcard tests/unit/test_kernel*.py tests/
 KERNEL_USERS := tests/conformance $(sort $(wildcard tests/unit/test_hazmat_*.py tests/unit/test_encoding_*.py))
 WITHOUT_JIT_TESTS := $(sort $(wildcard tests/unit/test_kernels*.py tests/unit/test_hazmat_*.py))
 
-.PHONY: help install demo test test-all cross lint format docs bench bench-full clean FORCE
+.PHONY: help install demo test test-all cross lint format docs bench bench-full dist clean FORCE
 
 help:  ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -96,8 +96,11 @@ bench-full: $(STAMP) $(PEERS)  ## The same at the large sizes: half an hour, 8 G
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install -qq -r $< && touch $@ || echo "$*: cannot be installed here"
 
+dist: $(STAMP)  ## Build sdist, abi3 wheel and pure wheel into release/, look inside, and try each in a bare environment
+	$(BIN)/python -P .ci/dist release
+
 clean:  ## Remove everything that make made
-	rm -rf $(VENV) build dist site .bench .benchmarks .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) build dist release site .bench .benchmarks .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	rm -rf .coverage .coverage.* htmlcov secagg.egg-info secagg/_native*.so secagg/_native*.c
 	find secagg tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 

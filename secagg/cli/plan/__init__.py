@@ -143,8 +143,9 @@ def _why(options: Sequence[Option]) -> str:
         f"{first.name} comes first: its round takes {_seconds(first.total)}, {100 * parts[longest] / first.total:.0f}% of it "
         f"for {longest}"
     )
+    needs = "" if first.cost.holder is None else " It needs a key holder who does not work with the server."
     if len(options) == 1:
-        return f"{text}; nothing else serves."
+        return f"{text}; nothing else serves.{needs}"
     second = options[1]
     gains = [
         (second.transfer - first.transfer, "on the network"),
@@ -157,8 +158,6 @@ def _why(options: Sequence[Option]) -> str:
     ]
     gain, where = max(gains)
     text += f". {second.name} takes {_seconds(second.total)}, {_seconds(gain)} more of it {where}."
-    if first.cost.holder is not None:
-        text += " It needs a key holder who does not work with the server."
-    elif second.cost.holder is not None:
-        text += " And it needs no key holder."
-    return text
+    if not needs and second.cost.holder is not None:
+        needs = " And it needs no key holder."
+    return text + needs

@@ -118,7 +118,7 @@ def share(name: str, text: str | None) -> float | None:
         return int(text)
     if re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,9})?%", text):
         return float(text[:-1]) / 100
-    if re.fullmatch(r"[0-9]?\.[0-9]{1,12}", text):
+    if re.fullmatch(r"0?\.[0-9]{1,12}", text):
         return float(text)
     raise InputError(f"--{name} {text!r}: write a count such as 2, or a fraction such as 0.1 or 10%")
 

@@ -263,7 +263,9 @@ class Ckks(_Model):
         u = self.units
         requests = 2 * self.made() + self.made(self.request)
         if self.recompute:
-            passed_on = self._beyond * u.spool_byte / 2  # read again; the frames are of a size that the C library reuses
+            passed_on = (
+                self._beyond * u.spool_byte / 2
+            )  # read again; the frames are of a size that the C library reuses
         else:
             passed_on = self.values * self.bulk.total + self._signed + self.fresh(self.size, self.size)
         told = self.taken() + u.verify
