@@ -238,9 +238,8 @@ def measure_ciphers(params: Params) -> CipherBulk:
 
     taken = middle(take, SLICE / 2)
     added = _add(short, sent, params.segment_plan.layout.size)
-    joined = middle(
-        lambda: plan.lanes(1, short.segment_plan.segments[1], np.zeros(_coefficients(short), np.uint64)), SLICE / 2
-    )
+    zeros = np.zeros(_coefficients(short), np.uint64)
+    joined = middle(lambda: plan.values(1, zeros), SLICE / 2)
     return CipherBulk(
         encrypt=encrypted / count, add=added, total=total / count, decrypt=(plain + joined) / count,
         pad=max(padded - plain, 0.0) / 2 / count, results=results / count, taken=taken / count, decode=_decode(short) / count,

@@ -291,7 +291,7 @@ class Ckks(_Model):
         else:
             gathered = self._verified + self.fresh(self.words, self.words) + self.values * self.bulk.add
         opened = self.pads * (self._agreed + self.values * self.bulk.pad) + self.values * self.bulk.decrypt
-        decoded = self.fresh(self.words) + self.values * self.bulk.decode + self.mean
+        decoded = self.values * self.bulk.decode + self.mean
         answer = self.made() + u.sign
         if self.shown:
             answer += self.values * self.bulk.results + self.fresh(self.packed)
