@@ -143,7 +143,7 @@ def verify(
     receipt: Annotated[Path, typer.Argument(help="A receipt, as Receipt.save writes it.")],
     roster: Annotated[Path, typer.Option(help="The roster that you hold, not one that came with the receipt.")],
     params: Annotated[
-        Path | None, typer.Option(help="The agreed Params, as Params.to_bytes makes them: checks bounds too.")
+        Path | None, typer.Option(help="The agreed Params, TOML or canonical bytes: checks bounds too.")
     ] = None,
     threshold: Annotated[int, typer.Option(help="Fewest clients that must have signed, if Params say no more.")] = 1,
     ledger: Annotated[
@@ -156,4 +156,99 @@ def verify(
 
     holds = check(receipt, roster=roster, params=params, threshold=threshold, ledger=ledger, as_json=as_json)
     if not holds:
+        raise typer.Exit(1)
+
+
+@app.command(
+    "plan",
+    epilog="""\b
+Examples:
+  secagg plan --clients 12 --length 25000000 --dropout 2 --link 100Mbit/20ms --out study.toml
+  secagg plan --clients 1000 --length 100000 --dropout 10% --threat semi-honest --link 20Mbit/40ms
+  secagg plan --clients 12 --length 1000000 --no-server-sees-sum --json
+It measures this machine for a few seconds first. A share is a count (2) or a fraction (0.1 or 10%).
+
+\b
+Exit status: 0 something serves; 1 nothing does, and the text says why of each; 2 a mistake, say a file that exists.
+""",
+)
+def plan_command(
+    clients: Annotated[int, typer.Option(help="Most clients of a cohort.")],
+    length: Annotated[int, typer.Option(help="Values of an update.")],
+    dropout: Annotated[str | None, typer.Option(help="Clients a round must survive losing. [default: a tenth]")] = None,
+    corrupt: Annotated[str | None, typer.Option(help="Clients in league with the server. [default: a tenth]")] = None,
+    sample: Annotated[str | None, typer.Option(help="Participants of a round. [default: everybody]")] = None,
+    threat: Annotated[str, typer.Option(help="What the server may do: malicious (lie) or semi-honest.")] = "malicious",
+    link: Annotated[str, typer.Option(help="Rate and delay of each client and of the key holder.")] = "100Mbit/20ms",
+    server_sees_sum: Annotated[bool, typer.Option(help="Whether the server may learn the sum.")] = True,
+    max_weight: Annotated[int, typer.Option(help="Largest weight of an update.")] = 1,
+    error: Annotated[float | None, typer.Option(help="Largest error of a value of the mean. [16 bits]")] = None,
+    clip: Annotated[float, typer.Option(help="Largest magnitude of a value.")] = 1.0,
+    choose: Annotated[int, typer.Option(help="Rank of the option whose Params are printed and written.")] = 1,
+    out: Annotated[Path | None, typer.Option(help="New file for its Params, TOML.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Choose protocol and parameters for a federation, and predict what a round costs."""
+    from secagg.cli.plan import Link, Question, plan, share
+
+    given = {"dropout": dropout, "corrupt": corrupt, "sample": sample}
+    shares = {name: share(name, text) for name, text in given.items()}
+    question = Question(
+        clients, length, threat=threat, server_sees_sum=server_sees_sum, max_weight=max_weight, error=error, clip=clip,
+        link=Link.parse(link), **shares,
+    )  # fmt: skip
+    if not plan(question, choose=choose, out=out, as_json=as_json):
+        raise typer.Exit(1)
+
+
+@app.command(
+    epilog="""\b
+Examples:
+  secagg vectors
+  secagg vectors --list
+  secagg vectors --export vectors
+
+\b
+Exit status: 0 every case holds (or the list is printed, or the files are written); 1 a case does not;
+2 a mistake, say an instruction set that this machine has not. No file is ever overwritten.
+"""
+)
+def vectors(
+    listed: Annotated[
+        bool, typer.Option("--list", help="Say which files there are, and where they come from.")
+    ] = False,
+    export: Annotated[Path | None, typer.Option(help="Write the files into this directory instead.")] = None,
+    isa: Annotated[str | None, typer.Option(help="Run on this implementation only.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run the conformance vectors that ship with the package, on every instruction set of this machine."""
+    from secagg.cli.vectors import export_files, list_files, run_all
+
+    if listed:
+        list_files(as_json=as_json)
+    elif export is not None:
+        export_files(export, as_json=as_json)
+    elif not run_all(isa=isa, as_json=as_json):
+        raise typer.Exit(1)
+
+
+@app.command(
+    epilog="""\b
+Examples:
+  secagg doctor
+  secagg doctor --ledger /var/lib/study --json
+
+\b
+Exit status: 0 nothing is wrong, though something may be slow; 1 something is wrong, and the text says how to mend it;
+2 a mistake.
+"""
+)
+def doctor(
+    ledger: Annotated[Path, typer.Option(help="Directory in which a client's ledger would be kept.")] = Path(),
+    as_json: Json = False,
+) -> None:
+    """Check this installation on this machine: kernels, vectors, entropy, versions, speed."""
+    from secagg.cli.doctor import examine
+
+    if not examine(directory=ledger, as_json=as_json):
         raise typer.Exit(1)
