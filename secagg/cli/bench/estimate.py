@@ -1,0 +1,208 @@
+"""From sessions that fit the budget to the size that was asked for: costs are sums of few terms, fitted by least squares."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import numpy as np
+
+from secagg.cli.bench.figures import BYTES, PARTS, SECONDS, Phase, Sample, Size
+from secagg.errors import ParameterError
+
+__all__ = ["Terms", "estimate", "fit", "measure"]
+
+REPEATS = 5
+STEP = 8  # the factor between lengths that are tried
+SMALLEST_LENGTH = 1000
+# What a figure can consist of, by name, as a function of clients n and values L.
+TERMS: Mapping[str, Callable[[float, float], float]] = {
+    "1": lambda _n, _l: 1.0,
+    "n": lambda n, _l: n,
+    "L": lambda _n, length: length,
+    "nL": lambda n, length: n * length,
+    "nn": lambda n, _l: n * n,
+}
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a party's time grows with, most telling term first."""
+
+    client: tuple[str, ...] = ("L", "1", "n")
+    server: tuple[str, ...] = ("nL", "n", "1")
+    holder: tuple[str, ...] = ("L", "1", "n", "nL")
+    first: int = 3  # the smallest cohort to try
+    power: int = 1  # of n, in the time of a whole session
+    real: int = 1 << 62  # the most clients that a session runs; the server's time for them is scaled to all
+
+
+def fit(points: Sequence[tuple[float, float]], values: Sequence[float], names: Sequence[str]) -> dict[str, float]:
+    """Return the coefficients, none negative, that miss the values least, relative to each.
+
+    Parameters
+    ----------
+    points : sequence of (float, float)
+        Clients and length of each measurement.
+    values : sequence of float
+    names : sequence of str
+        Terms to use, most telling first. Of those that grow with clients alone, no more are used than the points tell apart.
+    """
+    y = np.array(values, dtype=float)
+    if not y.any():
+        return {}
+    clients, lengths = (len({point[axis] for point in points}) for axis in (0, 1))
+    names = _told_apart(names, clients, lengths)
+    scale = np.maximum(y, y.max() * 1e-6)
+    columns = {name: np.array([TERMS[name](n, length) for n, length in points]) / scale for name in names}
+    best: tuple[float, dict[str, float]] | None = None
+    # Few terms: trying every subset is the exact solution of least squares without negative coefficients.
+    for count in range(1, len(names) + 1):
+        for subset in combinations(names, count):
+            matrix = np.stack([columns[name] for name in subset], axis=1)
+            units = np.linalg.norm(matrix, axis=0)
+            found = np.linalg.lstsq(matrix / units, y / scale, rcond=None)[0] / units
+            if (found < 0).any():
+                continue
+            miss = float(np.sum((matrix @ found - y / scale) ** 2))
+            if best is None or miss < best[0] * (1 - 1e-9) - 1e-18:
+                best = miss, dict(zip(subset, map(float, found), strict=True))
+    if best is None:
+        raise ParameterError("measurements that no sum of costs fits")
+    return best[1]
+
+
+def _told_apart(names: Sequence[str], clients: int, lengths: int) -> list[str]:
+    kept: list[str] = []
+    for name in names:
+        alone = [each for each in kept if "L" not in each]
+        long = [each for each in kept if "L" in each]
+        if (len(long) if "L" in name else len(alone)) < clients and (lengths > 1 or "L" not in name or not kept):
+            kept.append(name)
+    return kept
+
+
+def estimate(samples: Sequence[Sample], clients: int, length: int, terms: Terms) -> dict[str, Phase]:
+    """Return what the phases would take at another size.
+
+    Bytes are fitted like times; they are sums of the same terms exactly, up to a few bytes of lengths.
+    """
+    points = [(float(sample.clients), float(sample.length)) for sample in samples]
+    found: dict[str, Phase] = {}
+    for name in samples[-1].phases:
+        phases = [sample.phases[name] for sample in samples]
+        parts: dict[str, float] = {}
+        for part in PARTS:
+            names = getattr(terms, part) if part in SECONDS else ("L", "n", "1") if part in BYTES[:2] else terms.holder
+            coefficients = fit(points, [getattr(phase, part) for phase in phases], names)
+            parts[part] = sum(value * TERMS[term](clients, length) for term, value in coefficients.items())
+        found[name] = Phase(**parts)
+    return found
+
+
+def measure(
+    run: Callable[[int, int], Sample], size: Size, terms: Terms, seconds: float, most_bytes: Callable[[int, int], bool]
+) -> tuple[Mapping[str, Phase], Sample, str, int]:
+    """Return the phases at a size, measured there if the seconds allow it, extended to it otherwise.
+
+    Parameters
+    ----------
+    run : callable
+        Runs a session of so many clients and values.
+    size : Size
+    terms : Terms
+    seconds : float
+        What all sessions together should take.
+    most_bytes : callable
+        Whether a session of so many clients and values fits into memory.
+
+    Returns
+    -------
+    phases : mapping of str to Phase
+    sample : Sample
+        The largest session that ran.
+    fitted : str
+        From what the figures were extended; empty if they were measured.
+    runs : int
+        Sessions of the size itself.
+    """
+    begin = time.perf_counter()
+
+    def left() -> float:
+        return seconds - (time.perf_counter() - begin)
+
+    n, length = size.clients, size.length
+    first, short = min(terms.first, n), min(SMALLEST_LENGTH, length)
+    samples = [_first(run, first, n, short)]
+    first = samples[0].clients
+    if samples[0].wall < left() / 4:  # what is imported, compiled or found for the first time is no protection's cost
+        samples = [run(first, short)]
+    # Longer and longer at few clients, then more and more clients at few values.
+    while (now := samples[-1]).length < length and now.wall * STEP < left() / 3:
+        after = min(now.length * STEP, length)
+        if not most_bytes(first, after):
+            break
+        samples.append(run(first, after))
+    longest = samples[-1]
+    now = samples[0]
+    while now.clients < n and now.wall * 2 ** (terms.power + 1) < left() / 3:
+        now = run(min(now.clients * 2, n), short)
+        samples.append(now)
+    if most_bytes(n, length) and (_predicted(samples, n, length, terms) < left() or _ran(samples, n, length)):
+        return _directly(run, samples, n, length, left)
+    # A corner, without which what grows with clients and what grows with clients times values cannot be told apart.
+    growth = (now.clients / first) ** terms.power
+    for sample in [each for each in reversed(samples) if each.clients == first]:
+        if sample.length > short and sample.wall * growth < 2 * left() and most_bytes(now.clients, sample.length):
+            if now.clients > first:
+                samples.append(run(now.clients, sample.length))
+            break
+    largest = max(samples, key=lambda each: (each.length, each.clients))
+    if largest.error < longest.error:
+        largest = replace(largest, error=longest.error)
+    words = f"fitted to {len(samples)} sessions of {_range([s.clients for s in samples], 'clients')}, " + _range(
+        [s.length for s in samples], "values"
+    )
+    return estimate(samples, n, length, terms), largest, words, 0
+
+
+def _first(run: Callable[[int, int], Sample], first: int, clients: int, length: int) -> Sample:
+    """Run the smallest cohort that the Params allow."""
+    while True:
+        try:
+            return run(first, length)
+        except ParameterError:
+            if first >= clients:
+                raise
+            first = min(2 * first, clients)
+
+
+def _ran(samples: Sequence[Sample], clients: int, length: int) -> bool:
+    return any((each.clients, each.length) == (clients, length) for each in samples)
+
+
+def _predicted(samples: Sequence[Sample], clients: int, length: int, terms: Terms) -> float:
+    """Return the seconds of a whole session, with a third for what no party does."""
+    phases, real = estimate(samples, clients, length, terms).values(), min(clients, terms.real)
+    return 1.33 * sum(phase.client * real + phase.server * real / clients + phase.holder for phase in phases)
+
+
+def _directly(
+    run: Callable[[int, int], Sample], samples: Sequence[Sample], clients: int, length: int, left: Callable[[], float]
+) -> tuple[Mapping[str, Phase], Sample, str, int]:
+    """Measure the size itself, several times if that is quick."""
+    here = [each for each in samples if (each.clients, each.length) == (clients, length)]
+    while not here or (len(here) < REPEATS and here[-1].wall < left()):
+        here.append(run(clients, length))
+    middle = {
+        name: Phase(**{part: float(np.median([getattr(each.phases[name], part) for each in here])) for part in PARTS})
+        for name in here[0].phases
+    }
+    return middle, max(here, key=lambda each: each.error), "", len(here)
+
+
+def _range(values: Sequence[int], unit: str) -> str:
+    low, high = min(values), max(values)
+    return f"{low:,} {unit}" if low == high else f"{low:,} to {high:,} {unit}"

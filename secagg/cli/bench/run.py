@@ -1,0 +1,220 @@
+"""The measurements, one after the other, within a budget; whatever ends them, what was measured stays."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+
+from secagg.cli.bench.ciphertexts import Interop, TenSeal
+from secagg.cli.bench.estimate import measure
+from secagg.cli.bench.figures import Result, Size
+from secagg.cli.bench.flower import Flower
+from secagg.cli.bench.growth import Curve, curves
+from secagg.cli.bench.memory import Meter
+from secagg.cli.bench.options import Options, Sweep
+from secagg.cli.bench.protections import Missing, Plaintext, Protection, Secagg, secagg_protections
+from secagg.cli.bench.session import play
+from secagg.encoding import FixedPoint
+from secagg.params import Params
+from secagg.planner import plan
+
+__all__ = ["Bench", "ErrorPoint", "protections"]
+
+MEMORY_CLIENTS = 5
+MEMORY_LENGTH = 1 << 20  # peaks of longer updates are extended from this length and half of it
+ERROR_BITS = (4, 6, 8, 10, 12, 16, 20, 24)
+ERROR_CLIENTS, ERROR_LENGTH = 8, 4096
+SWEEP_SHARE = 0.6  # of the budget, where a sweep is asked for
+MEMORY_SHARE = 0.5  # of the memory that is free
+
+
+@dataclass(frozen=True)
+class ErrorPoint:
+    """What so many bits an encoded value cost, and what they give."""
+
+    bits: int
+    max_error: float
+    bound: float
+    bits_sent: float
+
+
+@dataclass
+class Bench:
+    """One run: `go` measures; the other attributes hold what was measured so far, whenever it ends.
+
+    Parameters
+    ----------
+    options : Options
+    params : Params, optional
+        The user's own, measured in place of the planned ones of their protocol.
+    tell : callable
+        Called with what happens next, for a display.
+    """
+
+    options: Options
+    params: Params | None = None
+    tell: Callable[[str], None] = lambda _: None
+    results: list[Result] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)
+    swept: list[tuple[str, Result]] = field(default_factory=list)
+    stopped: dict[str, str] = field(default_factory=dict)
+    errors: list[ErrorPoint] = field(default_factory=list)
+    interrupted: bool = False
+    seconds: float = 0.0
+    _begin: float = field(default_factory=time.perf_counter)
+
+    @property
+    def growth(self) -> list[Curve]:
+        """What the sweeps say."""
+        return curves(self.swept)
+
+    def go(self) -> None:
+        """Measure; Ctrl-C ends it early and marks it."""
+        try:
+            self._all()
+        except KeyboardInterrupt:
+            self.interrupted = True
+        self.seconds = time.perf_counter() - self._begin
+
+    def _left(self, share: float = 1.0) -> float:
+        return self.options.budget * share - (time.perf_counter() - self._begin)
+
+    def steps(self) -> int:
+        """Return how often `tell` will be called."""
+        rows = len(protections(self.options, self.params))
+        return rows * (1 + len(self.options.sweeps)) + 1
+
+    def _all(self) -> None:
+        rows = protections(self.options, self.params)
+        share = 1 - SWEEP_SHARE if self.options.sweeps else 1.0
+        for i, row in enumerate(rows):
+            self.tell(row.title)
+            try:
+                self.results.append(self._one(row, self.options.size, self._left(share) / (len(rows) - i)))
+            except Missing as reason:
+                self.missing[row.name] = str(reason)
+        self.tell("error against bits")
+        self.errors += error_points(self.options.size)
+        jobs = [(sweep, row) for sweep in self.options.sweeps for row in rows if row.name not in self.missing]
+        for i, (sweep, row) in enumerate(jobs):
+            self.tell(f"{row.title}: growth with {sweep.axis}")
+            self._sweep(row, sweep, self._left() / (len(jobs) - i))
+
+    def _one(self, row: Protection, size: Size, seconds: float) -> Result:
+        row.prepare(size)
+        room = MEMORY_SHARE * free_memory()
+
+        def fits(clients: int, length: int) -> bool:
+            # The updates' common vector, and a few copies of one upload on either side.
+            return length * (4 + 4 * row.bytes_a_value + 16) + clients * 4096 < room
+
+        if not fits(3, size.length):
+            self.tell(f"{row.title}: memory allows no update of {size.length:,} values, so shorter ones are measured")
+        phases, sample, fitted, runs = measure(row.run, size, row.terms, 0.85 * seconds, fits)
+        peaks, how = peak_memory(row, size)
+        return self._result(row, size, phases, sample.error, fitted, runs, peaks, how)
+
+    @staticmethod
+    def _result(
+        row: Protection, size: Size, phases: Any, error: float, fitted: str, runs: int, peaks: dict[str, int], how: str
+    ) -> Result:
+        security, learns = row.words()
+        return Result(
+            row.name, row.title, size, phases, row.setup, row.exchanges, row.holder_exchanges, error, row.error_bound(),
+            security, learns, peaks.get("client"), peaks.get("server"), fitted, runs, {**row.facts(), "peak_memory": how},
+        )  # fmt: skip
+
+    def _sweep(self, row: Protection, sweep: Sweep, seconds: float) -> None:
+        """Measure sizes in ascending order, as long as the next one can be expected to fit."""
+        begin, before = time.perf_counter(), 0.0
+        power = row.terms.power if sweep.axis == "clients" else 1
+        whole, last = self.options.size, 0
+        for value in sweep.values:
+            spent = time.perf_counter() - begin
+            if last and before * (value / last) ** power > seconds - spent:
+                self.stopped[f"{row.name} {sweep.axis}"] = f"stopped at {last:,}: the budget does not reach {value:,}"
+                return
+            size = (
+                replace(whole, length=value)
+                if sweep.axis == "length"
+                else replace(whole, clients=value, lost=whole.lost * value // whole.clients)
+            )
+            try:
+                row.prepare(size)
+            except Missing as reason:
+                self.stopped[f"{row.name} {sweep.axis}"] = f"not at {value:,}: {reason}"
+                continue
+            sample = row.run(size.clients, size.length)
+            before, last = sample.wall, value
+            self.swept.append((sweep.axis, self._result(row, size, sample.phases, sample.error, "", 1, {}, "")))
+
+
+def protections(options: Options, params: Params | None = None) -> list[Protection]:
+    """Return what is to be compared, plaintext first and peers last."""
+    threads = options.threads
+    rows: list[Protection] = [Plaintext(threads)]
+    own: list[Secagg] = secagg_protections(threads)
+    if params is not None:
+        own.insert(0, Secagg("params", f"your Params ({params.protocol})", threads, {"params": params}))
+    rows += own
+    rows.append(Interop(threads))
+    if options.only:
+        rows = [row for row in rows if row.name in (*options.only, "plaintext", "params")]
+    if "flower" in options.peers:
+        rows.append(Flower())
+    if "tenseal" in options.peers:
+        rows.append(TenSeal(threads))
+    return rows
+
+
+def peak_memory(row: Protection, size: Size) -> tuple[dict[str, int], str]:
+    """Return each party's peak bytes, and how they were found: in sessions of few clients, outside the clock."""
+    outside = "tenseal" in row.name
+    peaks: list[dict[str, int]] = []
+    lengths = [size.length] if size.length <= MEMORY_LENGTH else [MEMORY_LENGTH // 2, MEMORY_LENGTH]
+    clients = min(MEMORY_CLIENTS, size.clients)
+    for length in lengths:
+        with Meter(outside=outside) as meter:
+            row.run(clients, length, meter)
+        peaks.append(dict(meter.peaks))
+    how = f"a session of {clients} clients" + (" seen from the system" if outside else "")
+    if len(peaks) == 1:
+        return peaks[0], how
+    slope = (size.length - lengths[1]) / (lengths[1] - lengths[0])
+    most = {party: round(peak + max(peak - peaks[0].get(party, 0), 0) * slope) for party, peak in peaks[1].items()}
+    return most, f"{how}, extended from {lengths[0]:,} and {lengths[1]:,} values"
+
+
+def error_points(size: Size) -> Sequence[ErrorPoint]:
+    """Return the largest error of a real mean for several widths of the encoding."""
+    clients, length = min(size.clients, ERROR_CLIENTS), min(size.length, ERROR_LENGTH)
+    found = []
+    for bits in sorted({*ERROR_BITS, min(size.bits, 24)}):
+        encoding = FixedPoint(clip=1.0, bits=bits)
+        params = plan(clients, length, dropout=0, encoding=encoding, rounds_per_setup=1)
+        sample = play(params, 0, 1)
+        width = params.segment_plan.segments[-1].w
+        found.append(ErrorPoint(bits, sample.error, encoding.error_bound(), width))
+    return found
+
+
+def free_memory() -> float:
+    """Return the bytes that can be had without swapping; 4 GiB where the system does not tell."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:  # noqa: PTH123  # no file of the user's
+            for line in lines:
+                if line.startswith("MemAvailable:"):
+                    return float(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 4.0 * 2**30
+
+
+def plain_seconds(results: Sequence[Result]) -> float | None:
+    """Return a client's and the server's seconds without protection, for comparison."""
+    return next((r.total("client") + r.total("server") for r in results if r.name == "plaintext"), None)
+
+
