@@ -100,8 +100,8 @@ class Interop(_Common):
         super().prepare(size)
         from secagg.integrations.tenseal import SharedContext
 
-        self._shared = SharedContext(self._context)
         try:
+            self._shared = SharedContext(self._context)
             self._step = self._params(size.clients, size.length).step
         except ParameterError as refused:
             raise Missing(str(refused)) from None

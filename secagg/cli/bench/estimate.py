@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -15,7 +15,8 @@ from secagg.errors import ParameterError
 __all__ = ["Terms", "estimate", "fit", "measure"]
 
 REPEATS = 5
-STEP = 8  # the factor between lengths that are tried
+STEP = 8  # the factor between the first two lengths that are tried
+MOST_STEP = 4  # the largest factor between cohorts
 SMALLEST_LENGTH = 1000
 # What a figure can consist of, by name, as a function of clients n and values L.
 TERMS: Mapping[str, Callable[[float, float], float]] = {
@@ -103,7 +104,12 @@ def estimate(samples: Sequence[Sample], clients: int, length: int, terms: Terms)
 
 
 def measure(
-    run: Callable[[int, int], Sample], size: Size, terms: Terms, seconds: float, most_bytes: Callable[[int, int], bool]
+    run: Callable[[int, int], Sample],
+    size: Size,
+    terms: Terms,
+    seconds: float,
+    fits: Callable[[int, int], bool],
+    spare: float = 0.0,
 ) -> tuple[Mapping[str, Phase], Sample, str, int]:
     """Return the phases at a size, measured there if the seconds allow it, extended to it otherwise.
 
@@ -115,8 +121,10 @@ def measure(
     terms : Terms
     seconds : float
         What all sessions together should take.
-    most_bytes : callable
+    fits : callable
         Whether a session of so many clients and values fits into memory.
+    spare : float
+        Seconds that one session of the size itself may take beyond that.
 
     Returns
     -------
@@ -139,33 +147,54 @@ def measure(
     first = samples[0].clients
     if samples[0].wall < left() / 4:  # what is imported, compiled or found for the first time is no protection's cost
         samples = [run(first, short)]
+
+    def near() -> bool:
+        """Whether the size itself is in reach, at the worst that its cost can be by what has run."""
+        worst = (each.wall * (length / each.length) * (n / each.clients) ** terms.power for each in samples)
+        return fits(n, length) and min(worst) < max(left(), spare)
+
     # Longer and longer at few clients, then more and more clients at few values.
-    while (now := samples[-1]).length < length and now.wall * STEP < left() / 3:
-        after = min(now.length * STEP, length)
-        if not most_bytes(first, after):
-            break
-        samples.append(run(first, after))
-    longest = samples[-1]
+    while not near() and (longer := _longer(samples, length, left() / 3)) and fits(first, longer):
+        samples.append(run(first, longer))
     now = samples[0]
-    while now.clients < n and now.wall * 2 ** (terms.power + 1) < left() / 3:
-        now = run(min(now.clients * 2, n), short)
+    while not near() and (more := _more(now, n, left() / 3, terms.power)):
+        now = run(more, short)
         samples.append(now)
-    if most_bytes(n, length) and (_predicted(samples, n, length, terms) < left() or _ran(samples, n, length)):
+    if near() or (fits(n, length) and _predicted(samples, n, length, terms) < max(left(), spare)):
         return _directly(run, samples, n, length, left)
     # A corner, without which what grows with clients and what grows with clients times values cannot be told apart.
     growth = (now.clients / first) ** terms.power
-    for sample in [each for each in reversed(samples) if each.clients == first]:
-        if sample.length > short and sample.wall * growth < 2 * left() and most_bytes(now.clients, sample.length):
-            if now.clients > first:
-                samples.append(run(now.clients, sample.length))
+    for sample in [each for each in reversed(samples) if each.clients == first and each.length > short]:
+        if now.clients > first and sample.wall * growth < 2 * left() and fits(now.clients, sample.length):
+            samples.append(run(now.clients, sample.length))
             break
     largest = max(samples, key=lambda each: (each.length, each.clients))
-    if largest.error < longest.error:
-        largest = replace(largest, error=longest.error)
-    words = f"fitted to {len(samples)} sessions of {_range([s.clients for s in samples], 'clients')}, " + _range(
+    count = "one session" if len(samples) == 1 else f"{len(samples)} sessions"
+    words = f"fitted to {count} of {_range([s.clients for s in samples], 'clients')}, " + _range(
         [s.length for s in samples], "values"
     )
     return estimate(samples, n, length, terms), largest, words, 0
+
+
+def _longer(samples: Sequence[Sample], length: int, seconds: float) -> int:
+    """Return the next length to try, of which a session should take so many seconds; 0 if there is none worth it."""
+    last = samples[-1]
+    if last.length >= length:
+        return 0
+    if len(samples) == 1:
+        return min(STEP * last.length, length)  # whatever it takes: one length tells nothing of another
+    slope = max((last.wall - samples[-2].wall) / (last.length - samples[-2].length), 0.1 * last.wall / last.length)
+    most = int(last.length + (seconds - last.wall) / slope)
+    longer = min(most, length, STEP * STEP * last.length)
+    return longer if longer >= min(2 * last.length, length) else 0
+
+
+def _more(last: Sample, clients: int, seconds: float, power: int) -> int:
+    """Return the next cohort to try, of which a session should take so many seconds; 0 if there is none worth it."""
+    if last.clients >= clients or last.wall > seconds:
+        return 0
+    more = min(int(last.clients * (seconds / last.wall) ** (1 / power)), MOST_STEP * last.clients, clients)
+    return more if more >= min(1.5 * last.clients, clients) else 0
 
 
 def _first(run: Callable[[int, int], Sample], first: int, clients: int, length: int) -> Sample:
@@ -179,14 +208,10 @@ def _first(run: Callable[[int, int], Sample], first: int, clients: int, length: 
             first = min(2 * first, clients)
 
 
-def _ran(samples: Sequence[Sample], clients: int, length: int) -> bool:
-    return any((each.clients, each.length) == (clients, length) for each in samples)
-
-
 def _predicted(samples: Sequence[Sample], clients: int, length: int, terms: Terms) -> float:
-    """Return the seconds of a whole session, with a third for what no party does."""
+    """Return the seconds of a whole session, with a fifth for what no party does."""
     phases, real = estimate(samples, clients, length, terms).values(), min(clients, terms.real)
-    return 1.33 * sum(phase.client * real + phase.server * real / clients + phase.holder for phase in phases)
+    return 1.2 * sum(phase.client * real + phase.server * real / clients + phase.holder for phase in phases)
 
 
 def _directly(

@@ -54,7 +54,7 @@ class Flower:
             self._mod = import_module("flwr.client.mod.secure_aggregation.secaggplus_mod")
             self._workflow = import_module("flwr.server.workflow.secure_aggregation.secaggplus_workflow")
             self._constants = import_module("flwr.server.workflow.constant")
-            self._parameters = import_module("flwr.common.parameter")
+            self._parameters = import_module("flwr.common")
             self._keys = import_module("flwr.supercore.primitives.asymmetric")
             self._symmetric = import_module(f"{base}.crypto.symmetric_encryption")
             self._shamir = import_module(f"{base}.crypto.shamir")
@@ -201,7 +201,7 @@ class Flower:
     def words(self) -> tuple[str, str]:
         """Say how secure it is, and who learns what."""
         return (
-            "masks by a Mersenne Twister, which is no cryptographic generator; unsigned keys; a server that follows the protocol",
+            "masks by a Mersenne Twister from a seed of 32 bits: no cryptographic generator; unsigned keys; a server that follows the protocol",
             "server: sum, every client's weight, who took part; clients: who took part",
         )
 

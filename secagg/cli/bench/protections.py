@@ -226,9 +226,10 @@ class Secagg:
     def facts(self) -> dict[str, Any]:
         """Return the Params' main figures, and the bytes that they predict."""
         params, told = self.params, self.params.explain().data
-        names = ("protocol", "threat", "min_clients", "corrupt", "opened_honest", "rounds_per_setup")
+        names = ("protocol", "threat", "min_clients", "corrupt", "rounds_per_setup")
         return {
             "params": {name: getattr(params, name) for name in names}
+            | {"opened_honest": told["opened_honest"]}
             | ({"ring": params.ring, "reveal": params.reveal} if params.protocol == "ckks" else {})
             | ({"neighbours": params.neighbours, "threshold": params.threshold} if params.protocol == "pairwise" else {}),
             "bytes_up_predicted": round(told["bytes_up_round"]),

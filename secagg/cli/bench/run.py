@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 
 from secagg.cli.bench.ciphertexts import Interop, TenSeal
 from secagg.cli.bench.estimate import measure
-from secagg.cli.bench.figures import Result, Size
+from secagg.cli.bench.figures import Phase, Result, Size
 from secagg.cli.bench.flower import Flower
 from secagg.cli.bench.growth import Curve, curves
 from secagg.cli.bench.memory import Meter
@@ -27,7 +27,9 @@ MEMORY_CLIENTS = 5
 MEMORY_LENGTH = 1 << 20  # peaks of longer updates are extended from this length and half of it
 ERROR_BITS = (4, 6, 8, 10, 12, 16, 20, 24)
 ERROR_CLIENTS, ERROR_LENGTH = 8, 4096
+COSTLY = ("peer flower", "pairwise k-regular", "pairwise full", "params")
 SWEEP_SHARE = 0.6  # of the budget, where a sweep is asked for
+SPARE_SHARE = 0.35  # of what is left of the budget: one session of the size itself may take it
 MEMORY_SHARE = 0.5  # of the memory that is free
 
 
@@ -77,6 +79,8 @@ class Bench:
             self._all()
         except KeyboardInterrupt:
             self.interrupted = True
+        order = [row.name for row in protections(self.options, self.params)]
+        self.results.sort(key=lambda result: order.index(result.name))
         self.seconds = time.perf_counter() - self._begin
 
     def _left(self, share: float = 1.0) -> float:
@@ -90,10 +94,12 @@ class Bench:
     def _all(self) -> None:
         rows = protections(self.options, self.params)
         share = 1 - SWEEP_SHARE if self.options.sweeps else 1.0
-        for i, row in enumerate(rows):
+        # What can take any time comes last, and gets what the others leave of the budget.
+        for i, row in enumerate(sorted(rows, key=lambda row: COSTLY.index(row.name) if row.name in COSTLY else -1)):
             self.tell(row.title)
             try:
-                self.results.append(self._one(row, self.options.size, self._left(share) / (len(rows) - i)))
+                left = self._left(share)
+                self.results.append(self._one(row, self.options.size, left / (len(rows) - i), SPARE_SHARE * left))
             except Missing as reason:
                 self.missing[row.name] = str(reason)
         self.tell("error against bits")
@@ -103,7 +109,7 @@ class Bench:
             self.tell(f"{row.title}: growth with {sweep.axis}")
             self._sweep(row, sweep, self._left() / (len(jobs) - i))
 
-    def _one(self, row: Protection, size: Size, seconds: float) -> Result:
+    def _one(self, row: Protection, size: Size, seconds: float, spare: float) -> Result:
         row.prepare(size)
         room = MEMORY_SHARE * free_memory()
 
@@ -113,7 +119,9 @@ class Bench:
 
         if not fits(3, size.length):
             self.tell(f"{row.title}: memory allows no update of {size.length:,} values, so shorter ones are measured")
-        phases, sample, fitted, runs = measure(row.run, size, row.terms, 0.85 * seconds, fits)
+        phases, sample, fitted, runs = measure(row.run, size, row.terms, 0.85 * seconds, fits, spare)
+        if fitted and "bytes_up_predicted" in (told := row.facts()):
+            phases = with_exact_upload(phases, row.setup, told["bytes_up_predicted"])
         peaks, how = peak_memory(row, size)
         return self._result(row, size, phases, sample.error, fitted, runs, peaks, how)
 
@@ -168,6 +176,13 @@ def protections(options: Options, params: Params | None = None) -> list[Protecti
     if "tenseal" in options.peers:
         rows.append(TenSeal(threads))
     return rows
+
+
+def with_exact_upload(phases: Mapping[str, Phase], setup: Sequence[str], exact: int) -> Mapping[str, Phase]:
+    """Return the phases with the bytes that a steady round sends by the Params, where a fit is off by a part of a polynomial."""
+    upload = max(phases, key=lambda name: phases[name].up)
+    off = exact - sum(phase.up for name, phase in phases.items() if name not in setup)
+    return {**phases, upload: replace(phases[upload], up=phases[upload].up + off)}
 
 
 def peak_memory(row: Protection, size: Size) -> tuple[dict[str, int], str]:
