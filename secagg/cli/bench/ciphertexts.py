@@ -25,7 +25,9 @@ __all__ = ["Interop", "TenSeal"]
 DEGREE, PRIMES, SCALE_BITS = 8192, (60, 40, 40), 40
 REAL = 3  # clients that are run: each does the same work
 TERMS = Terms(client=("L", "1"), server=("nL", "L", "n", "1"), holder=(), first=1 << 62, real=REAL)
-SECURITY = f"128 bits (RLWE, N={DEGREE}, log q={sum(PRIMES)}); one secret key shared by all: any corrupt client opens all"
+SECURITY = (
+    f"128 bits (RLWE, N={DEGREE}, log q={sum(PRIMES)}); one secret key shared by all: any corrupt client opens all"
+)
 LEARNS = "server: who took part; every client: sum, and any update whose ciphertext it gets"
 
 
@@ -110,7 +112,12 @@ class Interop(_Common):
         from secagg.integrations.tenseal import SumParams
 
         return SumParams(
-            self._shared.public(), clients=max(clients, 2), min_clients=2, length=length, bound=1.0, threat="semi-honest"
+            self._shared.public(),
+            clients=max(clients, 2),
+            min_clients=2,
+            length=length,
+            bound=1.0,
+            threat="semi-honest",
         )
 
     def _round(self, real: int, length: int, meter: Meter | None) -> tuple[Watch, Any, float, list[str]]:

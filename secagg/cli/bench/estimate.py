@@ -25,6 +25,7 @@ TERMS: Mapping[str, Callable[[float, float], float]] = {
     "L": lambda _n, length: length,
     "nL": lambda n, length: n * length,
     "nn": lambda n, _l: n * n,
+    "nnn": lambda n, _l: n**3,
 }
 
 

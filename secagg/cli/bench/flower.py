@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import time
 from importlib import import_module, metadata
@@ -33,7 +34,7 @@ class Flower:
     """
 
     name, title = "peer flower", "peer: Flower SecAgg+"
-    terms = Terms(client=("nL", "n", "L", "1"), server=("nL", "nn", "n", "1"), holder=(), power=2, real=1)
+    terms = Terms(client=("nL", "n", "L", "1"), server=("nL", "nnn", "nn", "n", "1"), holder=(), power=3, real=1)
     setup = ("keys", "shares")
     exchanges, holder_exchanges = 4, 0
     bytes_a_value = 24.0
@@ -64,6 +65,7 @@ class Flower:
             self._utils = import_module(f"{base}.secaggplus_utils")
         except ImportError as absent:
             raise Missing(f"flwr {version} is not laid out as this adapter expects: {absent}") from None
+        logging.getLogger("flwr").setLevel(logging.ERROR)
         self.title = f"peer: Flower {version} SecAgg+"
 
     def _pair(self) -> tuple[bytes, bytes]:
@@ -126,7 +128,9 @@ class Flower:
         asked = {key.ACTIVE_NODE_ID_LIST: [ME, *others], key.DEAD_NODE_ID_LIST: []}
         timed("unmask", mod._unmask, state, asked)  # noqa: SLF001
         down = {"keys": configs, "shares": keys, "masked": forwarded, "unmask": asked}
-        return {name: Phase(client=spent, up=_bytes(made), down=_bytes(down[name])) for name, (spent, made) in took.items()}
+        return {
+            name: Phase(client=spent, up=_bytes(made), down=_bytes(down[name])) for name, (spent, made) in took.items()
+        }
 
     def _server(self, clients: int, length: int, meter: Meter | None) -> tuple[float, float]:
         """Return the seconds of one unmask stage, and the error of its mean."""
@@ -136,7 +140,8 @@ class Flower:
         alive = [nid for nid in nids if nid not in dead]
         keys, seeds = {nid: self._pair() for nid in nids}, {nid: os.urandom(32) for nid in alive}
         shares = {
-            nid: self._shamir.create_shares(keys[nid][0] if nid in dead else seeds[nid], threshold, clients) for nid in nids
+            nid: self._shamir.create_shares(keys[nid][0] if nid in dead else seeds[nid], threshold, clients)
+            for nid in nids
         }
         replies = [
             SimpleNamespace(
@@ -211,7 +216,10 @@ class Flower:
 
     def facts(self) -> dict[str, Any]:
         """Return Flower's version."""
-        return {"flwr": metadata.version("flwr"), "server": "the unmask stage alone: its receiving and adding is not counted"}
+        return {
+            "flwr": metadata.version("flwr"),
+            "server": "the unmask stage alone: its receiving and adding is not counted",
+        }
 
 
 def _bytes(record: Any) -> int:

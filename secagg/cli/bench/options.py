@@ -91,7 +91,9 @@ def parse_size(clients: int, length: str, bits: int, dropout: float) -> Size:
     if not 1 <= bits <= 32:
         raise InputError(f"--bits must be from 1 to 32, not {bits}")
     if not 0 <= dropout < clients - 1 or (dropout >= 1 and dropout != int(dropout)):
-        raise InputError(f"--dropout must be a fraction below 1 or a number of clients that leaves two, not {dropout:g}")
+        raise InputError(
+            f"--dropout must be a fraction below 1 or a number of clients that leaves two, not {dropout:g}"
+        )
     lost = math.ceil(round(dropout * clients, 9)) if dropout < 1 else int(dropout)
     if clients - lost < 2:
         raise InputError(f"--dropout {dropout:g} of {clients} clients leaves fewer than two")

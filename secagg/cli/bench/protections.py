@@ -231,7 +231,11 @@ class Secagg:
             "params": {name: getattr(params, name) for name in names}
             | {"opened_honest": told["opened_honest"]}
             | ({"ring": params.ring, "reveal": params.reveal} if params.protocol == "ckks" else {})
-            | ({"neighbours": params.neighbours, "threshold": params.threshold} if params.protocol == "pairwise" else {}),
+            | (
+                {"neighbours": params.neighbours, "threshold": params.threshold}
+                if params.protocol == "pairwise"
+                else {}
+            ),
             "bytes_up_predicted": round(told["bytes_up_round"]),
         }
 

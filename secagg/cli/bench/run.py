@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -137,13 +138,16 @@ class Bench:
 
     def _sweep(self, row: Protection, sweep: Sweep, seconds: float) -> None:
         """Measure sizes in ascending order, as long as the next one can be expected to fit."""
-        begin, before = time.perf_counter(), 0.0
-        power = row.terms.power if sweep.axis == "clients" else 1
-        whole, last = self.options.size, 0
+        begin = time.perf_counter()
+        walls: list[tuple[int, float]] = []
+        whole, power = self.options.size, row.terms.power if sweep.axis == "clients" else 1
         for value in sweep.values:
-            spent = time.perf_counter() - begin
-            if last and before * (value / last) ** power > seconds - spent:
-                self.stopped[f"{row.name} {sweep.axis}"] = f"stopped at {last:,}: the budget does not reach {value:,}"
+            left = max(seconds - (time.perf_counter() - begin), SPARE_SHARE * self._left())
+            if walls and next_wall(walls, value, power) > left:
+                reached = walls[-1][0]
+                self.stopped[f"{row.name} {sweep.axis}"] = (
+                    f"stopped at {reached:,}: the budget does not reach {value:,}"
+                )
                 return
             size = (
                 replace(whole, length=value)
@@ -156,8 +160,17 @@ class Bench:
                 self.stopped[f"{row.name} {sweep.axis}"] = f"not at {value:,}: {reason}"
                 continue
             sample = row.run(size.clients, size.length)
-            before, last = sample.wall, value
+            walls.append((value, sample.wall))
             self.swept.append((sweep.axis, self._result(row, size, sample.phases, sample.error, "", 1, {}, "")))
+
+
+def next_wall(walls: Sequence[tuple[int, float]], value: int, power: int) -> float:
+    """Return the seconds to expect of the next session of a sweep: the last ones' growth goes on, up to the expected power."""
+    (last, wall), slope = walls[-1], 0.5 * power
+    if len(walls) > 1:
+        before, less = walls[-2]
+        slope = min(max(math.log(wall / less) / math.log(last / before), 0.0) + 0.3, power)
+    return float(wall * (value / last) ** slope)
 
 
 def protections(options: Options, params: Params | None = None) -> list[Protection]:
@@ -231,5 +244,3 @@ def free_memory() -> float:
 def plain_seconds(results: Sequence[Result]) -> float | None:
     """Return a client's and the server's seconds without protection, for comparison."""
     return next((r.total("client") + r.total("server") for r in results if r.name == "plaintext"), None)
-
-
