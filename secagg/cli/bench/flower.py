@@ -35,7 +35,7 @@ class Flower:
 
     name, title = "peer flower", "peer: Flower SecAgg+"
     terms = Terms(client=("nL", "n", "L", "1"), server=("nL", "nnn", "nn", "n", "1"), holder=(), power=3, real=1)
-    setup = ("keys", "shares")
+    setup: tuple[str, ...] = ("keys", "shares")
     exchanges, holder_exchanges = 4, 0
     bytes_a_value = 24.0
 
@@ -53,7 +53,7 @@ class Flower:
             raise Missing("flwr is not installed beside secagg: pip install flwr") from None
         try:
             self._mod = import_module("flwr.client.mod.secure_aggregation.secaggplus_mod")
-            self._workflow = import_module("flwr.server.workflow.secure_aggregation.secaggplus_workflow")
+            self._workflow: Any = import_module("flwr.server.workflow.secure_aggregation.secaggplus_workflow")
             self._constants = import_module("flwr.server.workflow.constant")
             self._parameters = import_module("flwr.common")
             self._keys = import_module("flwr.supercore.primitives.asymmetric")
@@ -206,7 +206,10 @@ class Flower:
     def words(self) -> tuple[str, str]:
         """Say how secure it is, and who learns what."""
         return (
-            "masks by a Mersenne Twister from a seed of 32 bits: no cryptographic generator; unsigned keys; a server that follows the protocol",
+            (
+                "masks by a Mersenne Twister from a seed of 32 bits: no cryptographic generator; unsigned keys; a server that "
+                "follows the protocol"
+            ),
             "server: sum, every client's weight, who took part; clients: who took part",
         )
 
@@ -218,7 +221,7 @@ class Flower:
         """Return Flower's version."""
         return {
             "flwr": metadata.version("flwr"),
-            "server": "the unmask stage alone: its receiving and adding is not counted",
+            "note": "server: the unmask stage alone",
         }
 
 

@@ -7,7 +7,7 @@ import tracemalloc
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 __all__ = ["Meter", "resident"]
 
@@ -37,7 +37,7 @@ class Meter:
         self._kept: dict[str, int] = defaultdict(int)
         self.peaks: dict[str, int] = defaultdict(int)
 
-    def __enter__(self) -> Meter:
+    def __enter__(self) -> Self:
         if not self._outside:
             tracemalloc.start()
         return self
@@ -74,7 +74,7 @@ class _Peak:
                 break
         self.most = max(self.most, resident() or 0)
 
-    def __enter__(self) -> _Peak:
+    def __enter__(self) -> Self:
         if self._thread is None:
             tracemalloc.reset_peak()
         else:

@@ -130,15 +130,16 @@ def parse_network(text: str) -> Network:
         Not of that form.
     """
     found = LINK.fullmatch(text)
+    refused = InputError(f"--network must be RATE/ROUND-TRIP such as 20Mbit/40ms, with a rate above 0, not {text!r}")
+    if found is None:
+        raise refused
     try:
-        if found is None:
-            raise ValueError
         rate = float(found["rate"]) * RATES[found["rates"].lower()]
         time = float(found["time"]) * TIMES[found["times"].lower()] if found["time"] else 0.0
     except ValueError:
-        raise InputError(f"--network must be RATE/ROUND-TRIP such as 20Mbit/40ms, not {text!r}") from None
+        raise refused from None
     if rate <= 0:
-        raise InputError(f"--network needs a rate above 0, not {text!r}")
+        raise refused
     return Network(text, rate, time)
 
 

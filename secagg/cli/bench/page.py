@@ -22,23 +22,28 @@ STYLE = """
 :root{color-scheme:light dark;--ink:#1b1f24;--soft:#57606a;--paper:#fff;--panel:#f6f8fa;--rule:#d0d7de}
 @media (prefers-color-scheme:dark){:root{--ink:#e6edf3;--soft:#9aa7b4;--paper:#0d1117;--panel:#161b22;--rule:#30363d}}
 *{box-sizing:border-box}
-body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
+body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,"Segoe UI",Roboto,sans-serif}
 main{max-width:1120px;margin:0 auto;padding:16px}
-h1{font-size:1.6rem;line-height:1.2;margin:.4em 0}h2{font-size:1.2rem;margin:2em 0 .4em;border-top:1px solid var(--rule);padding-top:.8em}
+h1{font-size:1.6rem;line-height:1.2;margin:.4em 0}
+h2{font-size:1.2rem;margin:2em 0 .4em;border-top:1px solid var(--rule);padding-top:.8em}
 h3{font-size:1rem;margin:1.2em 0 .4em}p{margin:.5em 0;overflow-wrap:anywhere}small,.soft{color:var(--soft)}
 .note{background:var(--panel);border-left:4px solid var(--rule);padding:.5em .8em}
 .two{display:grid;gap:12px 32px;grid-template-columns:repeat(auto-fit,minmax(min(100%,330px),1fr))}
 table{border-collapse:collapse;width:100%;font-size:.86rem;font-variant-numeric:tabular-nums}
 th,td{text-align:right;padding:.35em .5em;border-bottom:1px solid var(--rule);vertical-align:top}
 th{color:var(--soft);font-weight:600}tbody th{color:var(--ink);text-align:left}td.text{text-align:left}
+td:not(.text){white-space:nowrap}
 .bar{margin:.55em 0}.name{display:flex;justify-content:space-between;gap:1em;font-size:.9rem}
 .track{display:flex;height:14px;background:var(--panel);border-radius:3px;overflow:hidden}
 .track span{min-width:1px}.parts{font-size:.78rem;color:var(--soft)}
 .legend{display:flex;flex-wrap:wrap;gap:.2em 1.1em;font-size:.84rem;margin:.3em 0}
-.legend span{display:inline-flex;align-items:center;gap:.4em}.legend i{width:.8em;height:.8em;border-radius:2px;display:inline-block}
-figure{margin:0;background:var(--panel);border-radius:6px;padding:10px}figcaption{font-weight:600;font-size:.92rem;margin-bottom:.3em}
+.legend span{display:inline-flex;align-items:center;gap:.4em}
+.legend i{width:.8em;height:.8em;border-radius:2px;display:inline-block}
+figure{margin:0;background:var(--panel);border-radius:6px;padding:10px}
+figcaption{font-weight:600;font-size:.92rem;margin-bottom:.3em}
 figure svg{width:100%;height:auto;display:block}svg.key{width:12px;height:12px;flex:none}
-svg text{fill:var(--soft);font-size:11px;font-family:inherit}svg .grid{stroke:var(--rule);stroke-width:.7}polyline{fill:none;stroke-width:1.8}
+svg text{fill:var(--soft);font-size:11px;font-family:inherit}
+svg .grid{stroke:var(--rule);stroke-width:.7}polyline{fill:none;stroke-width:1.8}
 details{margin:1em 0}pre{overflow:auto;max-height:24em;background:var(--panel);padding:10px;font-size:.75rem}
 @media (max-width:760px){
 .cards thead{display:none}.cards,.cards tbody,.cards tr,.cards td,.cards th{display:block;width:100%}
@@ -89,14 +94,14 @@ def _machine(told: Mapping[str, Any]) -> str:
     facts = told["machine"]
     return (
         f"{facts['cpu']}, {facts['cores']} cores, {facts['isa']}; {told['config']['threads']} thread(s) a party; "
-        f"secagg {facts['secagg']}; {facts['date']}."
+        f"secagg {facts['secagg']}; {facts['date'][:10]}."
     )
 
 
 def _ms(value: float) -> str:
-    if value >= 10_000:
-        return f"{value / 1000:.3g} s"
-    return f"{value:.0f} ms" if value >= 100 else f"{value:.3g} ms"
+    if value >= 1000:
+        return f"{value / 1000:.3g} s" if value < 1e6 else f"{value / 1000:,.0f} s"
+    return f"{value:.3g} ms" if value >= 0.01 else "0 ms" if value == 0 else "< 0.01 ms"
 
 
 def _name(row: Mapping[str, Any]) -> str:
@@ -121,7 +126,7 @@ def _grid(heads: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]], *, te
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     heads = (
-        "client", "server", "key holder", "setup, client", "setup, server", "sent", "received", "× float32", "exchanges",
+        "client", "server", "key holder", "setup, client", "setup, server", "sent", "received", "x float32", "exchanges",
         "peak, client", "peak, server", "largest error",
     )  # fmt: skip
     cells = [
@@ -150,23 +155,31 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _setup(row: Mapping[str, Any], party: str) -> str:
     setup = any(phase["setup"] for phase in row["phases"].values())
-    return _ms(row[f"{party}_ms"] - row[f"{party}_ms_without_setup"]) if setup else ""
+    spent = row[f"{party}_ms"] - row[f"{party}_ms_without_setup"]
+    return _ms(spent) if setup and spent else ""
 
 
 def _notes(told: Mapping[str, Any]) -> str:
     text = [
-        '<p class="soft">Time: the median client’s, the server’s for all clients. Sent and received: by one client, setup included. '
-        "Exchanges: of a first round with the clients, + with the key holder. × float32: bytes sent in a steady round against "
-        "4 bytes a value. Peak memory: of sessions of few clients, outside the clock.</p>"
+        (
+            "<p class=\"soft\">Time: the median client's, the server's for all clients. Sent and received: by one client, setup "
+            "included. Exchanges: of a first round with the clients, + with the key holder. x float32: bytes sent in a steady "
+            "round against 4 bytes a value. Peak memory: of sessions of few clients, outside the clock.</p>"
+        )
     ]
     fitted = [row for row in told["results"] if row["extrapolated"]]
     if fitted:
         text.append(
-            '<div class="note"><b>~ extrapolated:</b> these sizes did not fit the time budget or the memory; their times are fits '
-            "to smaller sessions, no measurements.<ul>"
+            '<div class="note"><b>~ extrapolated:</b> these sizes did not fit the time budget or the memory; their times are '
+            "fits to smaller sessions, no measurements.<ul>"
             + "".join(f"<li>{escape(row['title'])}: {escape(row['extrapolated'])}</li>" for row in fitted)
             + "</ul></div>"
         )
+    text += [
+        f'<p class="soft">{escape(row["title"])}: {escape(row["note"])}.</p>'
+        for row in told["results"]
+        if "note" in row
+    ]
     if told["missing"]:
         text.append(
             '<div class="note"><b>Missing:</b><ul>'
@@ -207,20 +220,21 @@ def _sizes(rows: Sequence[Mapping[str, Any]], config: Mapping[str, Any]) -> str:
 def _network(rows: Sequence[Mapping[str, Any]], network: Mapping[str, Any]) -> str:
     used = {name: PHASES[name] for row in rows for name in row["phases"]}
     shown = [(_name(row), row["modelled_transfer_ms"]) for row in rows]
-    return (
-        f"<h2>On the way, {escape(network['text'])} (modelled)</h2><p>Modelled, not measured: each exchange takes a round trip of "
-        f"{network['round_trip_ms']:g} ms, and its bytes at {network['bits_a_second'] / 1e6:g} Mbit/s. All clients have a link of "
-        f"their own, and the server’s is not the bottleneck.</p>{legend(used)}{bars(shown, _ms, used, 'Modelled transfer time')}"
+    said = (
+        f"Modelled, not measured: each exchange takes a round trip of {network['round_trip_ms']:g} ms, and its bytes at "
+        f"{network['bits_a_second'] / 1e6:g} Mbit/s. All clients have a link of their own, and the server's is not the bottleneck."
     )
+    drawn = legend(used) + bars(shown, _ms, used, "Modelled transfer time")
+    return f"<h2>On the way, {escape(network['text'])} (modelled)</h2><p>{said}</p>{drawn}"
 
 
 def _growth(told: Mapping[str, Any]) -> str:
     titles = {row["name"]: row["title"].partition(", k=")[0] for row in (*told["swept"], *told["results"])}
-    out = [
-        "<h2>Growth</h2><p>Measured sizes only. An exponent b says that the figure grows like size to the power b: the slope of a "
-        "line through the logarithms by least squares, over the range that is named; of fewer than three sizes there is none.</p>",
-        '<div class="two">',
-    ]
+    said = (
+        "Measured sizes only. An exponent b says that the figure grows like size to the power b: the slope of a line through the "
+        "logarithms by least squares, over the range that is named; of fewer than three sizes there is none."
+    )
+    out = [f"<h2>Growth</h2><p>{said}</p>", '<div class="two">']
     for axis in dict.fromkeys(curve["axis"] for curve in told["growth"]):
         for quantity in QUANTITIES:
             if quantity not in TITLES:
@@ -231,7 +245,7 @@ def _growth(told: Mapping[str, Any]) -> str:
             ]
             if drawn:
                 unit = curves[0]["unit"]
-                out.append(lines(drawn, axis, f"{TITLES[quantity]}, {unit}, by {axis}"))
+                out.append(lines(drawn, axis, f"{TITLES[quantity]}{', ms' if unit == 'ms' else ''}, by {axis}"))
     out.append("</div>")
     out += [f'<p class="soft">{escape(name)}: {escape(why)}</p>' for name, why in told["growth_stopped"].items()]
     return "".join(out)
@@ -260,8 +274,8 @@ def _errors(points: Sequence[Mapping[str, Any]]) -> str:
         ],
     )
     return (
-        "<h2>Error against bits</h2><p>Real means of values in [-1, 1], masked, by the bits of an encoded value. More bits are sent "
-        "than that: a sum has to fit.</p>"
+        "<h2>Error against bits</h2><p>Real means of values in [-1, 1], masked, by the bits of an encoded value. More bits are "
+        "sent than that: a sum has to fit.</p>"
         f'<div class="two">{lines(drawn, "bits of a value", "Error of the mean", log_x=False)}<div>{table}</div></div>'
     )
 

@@ -63,10 +63,15 @@ def bars(
 
 
 def legend(colours: Mapping[str, int]) -> str:
-    """Return the colours' names."""
+    """Return the colours' names, those of one colour together."""
+    together: dict[int, list[str]] = {}
+    for name, number in colours.items():
+        together.setdefault(number, []).append(name)
     return (
         '<p class="legend">'
-        + "".join(f'<span><i class="s{number}"></i>{escape(name)}</span>' for name, number in colours.items())
+        + "".join(
+            f'<span><i class="s{i}"></i>{escape(" / ".join(names))}</span>' for i, names in sorted(together.items())
+        )
         + "</p>"
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from secagg.cli.bench.estimate import Terms
-from secagg.cli.bench.figures import Phase, Sample, Size
+from secagg.cli.bench.figures import Sample, Size
 from secagg.cli.bench.memory import Meter
 from secagg.cli.bench.session import Watch, play, updates_of
 from secagg.encoding import FixedPoint
@@ -22,6 +21,7 @@ from secagg.planner import plan
 __all__ = ["Missing", "Plaintext", "Protection", "Secagg", "secagg_protections"]
 
 WHO = "clients: who took part"
+PLAIN = Terms(client=("L", "1"), server=("nL", "n", "1"), holder=())
 
 
 class Missing(Exception):  # noqa: N818  # no error: what cannot be measured here is reported as missing
@@ -62,7 +62,7 @@ class Plaintext:
     threads: int = 1
     name: str = "plaintext"
     title: str = "plaintext (numpy)"
-    terms: Terms = Terms(client=("L", "1"), server=("nL", "n", "1"), holder=())
+    terms: Terms = PLAIN
     setup: tuple[str, ...] = ()
     exchanges: int = 1
     holder_exchanges: int = 0
@@ -119,6 +119,9 @@ class Secagg:
 
     def __init__(self, name: str, title: str, threads: int, fixed: Mapping[str, Any]) -> None:
         self.name, self.title, self._threads, self._fixed = name, title, threads, fixed
+        self.terms: Terms = PLAIN
+        self.setup: tuple[str, ...] = ()
+        self.exchanges, self.holder_exchanges = 0, 0
         self.bytes_a_value = 8.0
         self._params: Params | None = None
         self._size = Size(1, 1, 1, 0)
@@ -187,7 +190,9 @@ class Secagg:
         """Run one session; for memory, one without dropouts, and of the full graph."""
         if meter is not None:
             own = self.params
-            ckks = {"protocol": "ckks", "reveal": own.reveal, "ring": own.ring} if own.protocol == "ckks" else {}
+            ckks: dict[str, Any] = (
+                {"protocol": "ckks", "reveal": own.reveal, "ring": own.ring} if own.protocol == "ckks" else {}
+            )
             params = plan(
                 clients, length, dropout=0, threat=own.threat, encoding=own.encoding, frame_bytes=own.frame_bytes,
                 max_weight=max(own.max_weight * self._size.clients // clients, 1), rounds_per_setup=1, corrupt=1, **ckks,
@@ -250,8 +255,3 @@ def secagg_protections(threads: int) -> list[Secagg]:
         Secagg("ckks malicious", "ckks, lying server", threads, ckks | lying),
         Secagg("ckks semi-honest", "ckks, semi-honest", threads, ckks | honest),
     ]
-
-
-def share(dropout: float, clients: int) -> int:
-    """Return how many of so many clients are lost: a count as it is, a fraction below 1 rounded up."""
-    return math.ceil(round(dropout * clients, 9)) if dropout < 1 else int(dropout)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import datetime
+import datetime as dt
 import io
 import os
 import platform
@@ -41,7 +41,7 @@ def machine() -> dict[str, Any]:
         "backend": info["backend"],
         "isa": info["isa"],
         "versions": versions,
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     }
 
 

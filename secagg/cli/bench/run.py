@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-
 from secagg.cli.bench.ciphertexts import Interop, TenSeal
 from secagg.cli.bench.estimate import measure
 from secagg.cli.bench.figures import Phase, Result, Size
@@ -180,7 +179,7 @@ def protections(options: Options, params: Params | None = None) -> list[Protecti
     own: list[Secagg] = secagg_protections(threads)
     if params is not None:
         own.insert(0, Secagg("params", f"your Params ({params.protocol})", threads, {"params": params}))
-    rows += own
+    rows.extend(own)
     rows.append(Interop(threads))
     if options.only:
         rows = [row for row in rows if row.name in (*options.only, "plaintext", "params")]

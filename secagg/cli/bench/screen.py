@@ -19,7 +19,7 @@ from secagg.explain import human
 
 __all__ = ["Display", "milliseconds", "show"]
 
-WIDEST = 200
+WIDEST = 140
 MODELLED = (
     "Transfer times are modelled, not measured: each exchange takes a round trip, and its bytes at the link's rate; all clients "
     "have a link of their own, and the server's is not the bottleneck."
@@ -62,6 +62,8 @@ class Display:
 def milliseconds(seconds: float) -> str:
     """Return seconds as a person would say them, in ms with three digits."""
     value = 1e3 * seconds
+    if 0 < value < 0.01:
+        return "<0.01"
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
@@ -90,6 +92,8 @@ def show(bench: Bench) -> None:
     if bench.swept:
         _growth(console, bench)
     for result in bench.results:
+        if "note" in result.facts:
+            console.print(f"{result.title}: {result.facts['note']}", markup=False)
         if result.fitted:
             console.print(f"~ {result.title}: {result.fitted}", markup=False)
     for name, reason in bench.missing.items():
@@ -101,29 +105,40 @@ def show(bench: Bench) -> None:
 
 
 def _costs(console: Console, bench: Bench) -> None:
-    table = _table(
-        "What a round costs", "client ms", "server ms", "holder ms", "setup: client", "server", "up", "down", "x float32",
-        "exchanges", "peak client", "peak server", "max error",
-    )  # fmt: skip
+    times = _table(
+        "Milliseconds of a round", "client", "server", "key holder", "setup: client", "setup: server", "exchanges"
+    )
+    sizes = _table(
+        "Bytes, memory, error", "up", "down", "x float32", "peak client", "peak server", "largest error", "its bound"
+    )
     for row in bench.results:
-        exchanges = f"{row.exchanges}" + (f" + {row.holder_exchanges}" if row.holder_exchanges else "")
-        table.add_row(
-            ("~ " if row.fitted else "") + row.title,
+        name = ("~ " if row.fitted else "") + row.title
+        times.add_row(
+            name,
             *(milliseconds(row.total(party, setup=False)) for party in ("client", "server")),
             milliseconds(row.total("holder", setup=False)) if row.holder_exchanges else "",
             *(_setup(row, party) for party in ("client", "server")),
-            human(row.total("up")), human(row.total("down")), f"{row.expansion:.2f}", exchanges,
+            f"{row.exchanges}" + (f" + {row.holder_exchanges}" if row.holder_exchanges else ""),
+        )
+        sizes.add_row(
+            name, human(row.total("up")), human(row.total("down")), f"{row.expansion:.2f}",
             *("" if peak is None else human(peak) for peak in (row.client_peak, row.server_peak)), f"{row.error:.1e}",
+            "" if row.error_bound is None else f"{row.error_bound:.1e}",
         )  # fmt: skip
-    console.print(table)
+    console.print(times)
     console.print(
-        "ms: the median client's, the server's for all clients. Bytes: of one client, setup included. Exchanges: of a first round, "
-        "+ with the key holder. x float32: bytes up of a steady round. ~: extrapolated, see below.\n"
+        "The median client's; the server's for all clients. Exchanges: of a first round, + with the key holder.\n"
+    )
+    console.print(sizes)
+    console.print(
+        "Bytes of one client, setup included. x float32: bytes up of a steady round against 4 bytes a value. Peak memory: of "
+        "sessions of few clients, outside the clock.\n"
     )
 
 
 def _setup(row: Result, party: str) -> str:
-    return milliseconds(row.total(party) - row.total(party, setup=False)) if row.setup else ""
+    spent = row.total(party) - row.total(party, setup=False)
+    return milliseconds(spent) if row.setup and spent else ""
 
 
 def _protections(console: Console, bench: Bench) -> None:

@@ -20,7 +20,7 @@ from secagg.params import Params
 from secagg.server import Server
 from secagg.wire import HOLDER
 
-__all__ = ["Watch", "updates_of", "play"]
+__all__ = ["Watch", "play", "updates_of"]
 
 SERVER = ""
 ROUND = 1
