@@ -222,7 +222,7 @@ def _network(rows: Sequence[Mapping[str, Any]], network: Mapping[str, Any]) -> s
     shown = [(_name(row), row["modelled_transfer_ms"]) for row in rows]
     said = (
         f"Modelled, not measured: each exchange takes a round trip of {network['round_trip_ms']:g} ms, and its bytes at "
-        f"{network['bits_a_second'] / 1e6:g} Mbit/s. All clients have a link of their own, and the server's is not the bottleneck."
+        f"{network['bits_a_second'] / 1e6:g} Mbit/s. All clients have a link of their own, and the server's is no bottleneck."
     )
     drawn = legend(used) + bars(shown, _ms, used, "Modelled transfer time")
     return f"<h2>On the way, {escape(network['text'])} (modelled)</h2><p>{said}</p>{drawn}"
