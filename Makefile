@@ -33,10 +33,16 @@ KERNEL_TESTS := tests/native $(sort $(wildcard tests/unit/test_kernel*.py tests/
 KERNEL_USERS := tests/conformance $(sort $(wildcard tests/unit/test_hazmat_*.py tests/unit/test_encoding_*.py))
 WITHOUT_JIT_TESTS := $(sort $(wildcard tests/unit/test_kernels*.py tests/unit/test_hazmat_*.py))
 
-.PHONY: help install demo test test-all cross lint format docs bench bench-full clean FORCE
+# Frameworks pin what contradicts each other, so each has an environment of its own, with the same wheel: .integrations/NAME from
+# tests/integrations/NAME/requirements.txt, and .integrations/NAME-previous, an older release, from requirements-previous.txt.
+INTEGRATIONS := $(sort $(patsubst tests/integrations/%/requirements.txt,%,$(wildcard tests/integrations/*/requirements.txt)))
+PREVIOUS := $(sort $(patsubst tests/integrations/%/requirements-previous.txt,%-previous,\
+	$(wildcard tests/integrations/*/requirements-previous.txt)))
+
+.PHONY: help install demo test test-integrations test-all cross lint format docs bench bench-full clean FORCE
 
 help:  ## Say what there is to make
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(STAMP)  ## Make .venv and install the wheel with its dependencies into it
 
@@ -49,7 +55,22 @@ test: $(STAMP)  ## Run the tests against the installed wheel, with coverage
 	$(if $(WITHOUT_JIT_TESTS),$(WITHOUT_JIT) $(COVER) --append -m pytest -m "not slow" -q $(WITHOUT_JIT_TESTS))
 	$(BIN)/python -P -m coverage report
 
-test-all: $(STAMP)  ## Run everything, slow tests included, also on every instruction set and on the fallback
+# $(call integrate,NAME,ENVIRONMENT,which tests): the plug-in's tests in one environment, then the coverage of the plug-in's files.
+# The rootdir is the root, for from nearer by a directory called torch would be taken for torch.
+define integrate
+	@echo "== $(2)"
+	rm -f .integrations/$(2)/coverage
+	$(INSTALLED) COVERAGE_FILE=.integrations/$(2)/coverage .integrations/$(2)/bin/python -m coverage run --rcfile=tests/integrations/coverage.ini \
+		--include='*/secagg/integrations/$(1)/*,*/secagg/integrations/$(1).py' \
+		-m pytest -c tests/integrations/pytest.ini --rootdir . --confcutdir tests/integrations -m "$(3)" tests/integrations/$(1)
+	COVERAGE_FILE=.integrations/$(2)/coverage .integrations/$(2)/bin/python -P -m coverage report --rcfile=tests/integrations/coverage.ini
+
+endef
+
+test-integrations: $(INTEGRATIONS:%=.integrations/%/installed)  ## Run each plug-in against its framework, in an environment of its own
+	$(foreach name,$(INTEGRATIONS),$(call integrate,$(name),$(name),not slow))
+
+test-all: $(STAMP) $(INTEGRATIONS:%=.integrations/%/installed) $(PREVIOUS:%=.integrations/%/installed)  ## Run everything: slow tests, every instruction set, the fallback, plug-ins also on the release before
 	rm -f .coverage
 	$(COVER) -m pytest
 	$(WITHOUT_JIT) $(COVER) --append -m pytest -m "not slow" -q $(WITHOUT_JIT_TESTS)
@@ -59,6 +80,8 @@ test-all: $(STAMP)  ## Run everything, slow tests included, also on every instru
 		$(PYTEST) -q -m "not slow" -k $$isa $(KERNEL_TESTS); $(PYTEST) -q -m "not slow" $(KERNEL_USERS); done
 	SECAGG_FORCE_ISA=portable $(PYTEST) -q -m "not slow"
 	SECAGG_FORCE_ISA=fallback $(PYTEST) -q -m "not slow"
+	$(foreach name,$(INTEGRATIONS),$(call integrate,$(name),$(name),slow or not slow))
+	$(foreach name,$(PREVIOUS),$(call integrate,$(name:-previous=),$(name),not slow))
 
 cross: $(STAMP)  ## Run the C tests as AArch64 and on older x86 under emulation; as root, first install what is missing
 	@if ! { command -v aarch64-linux-gnu-gcc && command -v qemu-aarch64; } >/dev/null && [ "$$(id -u)" = 0 ]; then \
@@ -82,11 +105,11 @@ docs: $(STAMP)  ## Build the documentation into site/; a broken link is an error
 BENCHMARKS := $(BIN)/python -P -m pytest benchmarks --benchmark-enable -m "not slow" -p no:cacheprovider -q \
 	$(if $(BENCH),,--benchmark-json=.bench/pytest-benchmark.json)
 
-bench: $(STAMP) $(PEERS)  ## Measure against the peers, one table of ratios; BENCH=name measures one of them
+bench: $(STAMP) $(PEERS) $(INTEGRATIONS:%=.integrations/%/installed)  ## Measure against the peers, one table of ratios; BENCH=name measures one of them
 	mkdir -p .bench
 	BENCH='$(BENCH)' $(BENCHMARKS)
 
-bench-full: $(STAMP) $(PEERS)  ## The same at the large sizes: half an hour, 8 GB of memory and 4 of disk
+bench-full: $(STAMP) $(PEERS) $(INTEGRATIONS:%=.integrations/%/installed)  ## The same at the large sizes: half an hour, 8 GB of memory and 4 of disk
 	mkdir -p .bench
 	SECAGG_BENCH_FULL=1 BENCH='$(BENCH)' $(BENCHMARKS)
 
@@ -96,8 +119,29 @@ bench-full: $(STAMP) $(PEERS)  ## The same at the large sizes: half an hour, 8 G
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install -qq -r $< && touch $@ || echo "$*: cannot be installed here"
 
+# Kept, so that another wheel does not mean another environment.
+.SECONDARY: $(foreach name,$(INTEGRATIONS) $(PREVIOUS),.integrations/$(name)/ready)
+
+.integrations/%-previous/ready: tests/integrations/%/requirements-previous.txt
+	$(call environment,$(@D),$<)
+
+.integrations/%/ready: tests/integrations/%/requirements.txt
+	$(call environment,$(@D),$<)
+
+# Together with the wheel, so that pip finds versions that suit both; but the wheel itself comes and goes without the rest.
+define environment
+	rm -rf $(1)
+	$(PYTHON) -m venv $(1)
+	$(1)/bin/python -m pip install --quiet -r $(2) "pytest>=8.3" "coverage[toml]>=7.6" dist/secagg-*.whl
+	touch $(1)/ready
+endef
+
+.integrations/%/installed: $(STAMP) .integrations/%/ready
+	$(@D)/bin/python -m pip install --quiet --no-deps --force-reinstall dist/secagg-*.whl
+	touch $@
+
 clean:  ## Remove everything that make made
-	rm -rf $(VENV) build dist site .bench .benchmarks .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .integrations build dist site .bench .benchmarks .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	rm -rf .coverage .coverage.* htmlcov secagg.egg-info secagg/_native*.so secagg/_native*.c
 	find secagg tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 

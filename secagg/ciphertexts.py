@@ -252,22 +252,21 @@ class CipherAccumulator(Secret):
 
     def _open(self, number: int, row: list[Sum], secret: SecretKey, pads: list[bytes]) -> NDArray[np.unsignedinteger]:
         cut, plan = self._plan.segments[number], self._plan
-        values = np.empty(cut.count * cut.limbs, dtype=np.uint64)
-        done = 0
+        lanes = np.empty(cut.count, dtype=_kernels.lane_dtype(self._segments[number].w))
         for index, total in enumerate(row):
+            start, stop = cut.span(index)
             first = cut.number(index)
-            found, worst = secret.decrypt(total, plan.delta, pads=[(pad, first) for pad in pads])
+            sums, worst = secret.decrypt(total, plan.delta, pads=[(pad, first) for pad in pads])
             if worst > plan.worst:
                 raise AbortError(
                     "the noise is none that honest uploads have: a client garbled its upload, or the sum is not of the uploads "
                     "that were signed for; nothing was released"
                 )
-            values[done : done + len(found)] = found
-            done += len(found)
-        try:
-            return plan.lanes(number, self._segments[number], values)
-        except InputError as error:
-            raise AbortError(f"{error}: a client garbled its upload; nothing was released") from None
+            try:
+                lanes[start:stop] = plan.values(number, sums)
+            except InputError as error:
+                raise AbortError(f"{error}: a client garbled its upload; nothing was released") from None
+        return lanes
 
     def opened(self) -> Iterator[tuple[Place, bytes]]:
         """Yield the packed chunks of the opened sum."""

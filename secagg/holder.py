@@ -190,6 +190,7 @@ class KeyHolder:
         params: Params | None = None,
         session: bytes | None = None,
         ledger_lost: bool = False,
+        spool: int = SPOOL_BYTES,
         threads: int | None = None,
     ) -> KeyHolder:
         """Return the holder that made a snapshot; where the ledger knows of later decryptions, those stand.
@@ -197,7 +198,7 @@ class KeyHolder:
         Parameters
         ----------
         snapshot : bytes
-        identity, roster, ledger, threads
+        identity, roster, ledger, spool, threads
             As for the holder that made it.
         params, session
             What the snapshot must have been made under, if given.
@@ -220,7 +221,7 @@ class KeyHolder:
             raise InputError("the snapshot is not a key holder's")
         if params is not None and params.hash != own.hash:
             raise InputError("the snapshot was made under other Params")
-        holder = cls(own, identity=identity, roster=roster, ledger=ledger, threads=threads)
+        holder = cls(own, identity=identity, roster=roster, ledger=ledger, spool=spool, threads=threads)
         try:
             if not ledger_lost:
                 check_ledger(holder._ledger, kept.ledger)

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from secagg import _kernels
 from secagg.encoding import Segment
 from secagg.errors import InputError, ParameterError
 from secagg.hazmat.ring import Ring, modulus
@@ -238,8 +237,8 @@ class CipherPlan:
         """Payload of one upload."""
         return sum(segment.payload_bytes(index) for segment in self.segments for index, _, _ in segment)
 
-    def lanes(self, number: int, segment: Segment, sums: NDArray[np.uint64]) -> NDArray[np.unsignedinteger]:
-        """Return the lanes of a segment's opened sums.
+    def values(self, number: int, sums: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        """Return the values of a segment whose coefficients' sums these are; they fit its lanes.
 
         Raises
         ------
@@ -250,9 +249,9 @@ class CipherPlan:
         if int(sums.max()) > cut.most:
             raise InputError("a sum is out of range")
         values = cut.join(sums)
-        if int(values.max()) > room.total:
+        if cut.limbs > 1 and int(values.max()) > room.total:
             raise InputError("a sum is out of range")
-        return values.astype(_kernels.lane_dtype(segment.w), copy=False)
+        return values
 
 
 def _rooms(segments: Sequence[Segment], max_weight: int, clients: int) -> tuple[Room, ...]:

@@ -52,4 +52,5 @@ MARKS = {
     "ckks_bytes_n1000": _most(11, "B/value"),
     "ckks_interop_add_vs_tenseal": _least(1.5),
     "ckks_interop_add_vs_tenseal_uncompressed": _least(12),
+    "flower_round_vs_plain": _most(1.3),
 }

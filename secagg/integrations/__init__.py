@@ -1,1 +1,1 @@
-"""What lets others' federations use this engine: one package or module each, loaded only by those who name it."""
+"""Plug-ins for other systems; each imports its system only when used."""

@@ -190,21 +190,20 @@ def test_rooms_take_the_fewest_limbs_that_hold_a_sum():
 
 def test_sums_that_no_honest_uploads_have_are_refused():
     params = Params(clients=3, length=5, encoding=Integer(0, 99), protocol="ckks", reveal="server", ring=(4096, 60))
-    plan, segment = params.cipher_plan, params.segment_plan.segments[1]
+    plan = params.cipher_plan
     assert plan.segments[1].limbs == 1
-    np.testing.assert_array_equal(plan.lanes(1, segment, np.full(5, 297, np.uint64)), [297] * 5)
+    np.testing.assert_array_equal(plan.values(1, np.full(5, 297, np.uint64)), [297] * 5)
     with pytest.raises(InputError, match="out of range"):
-        plan.lanes(1, segment, np.array([0, 0, 298, 0, 0], np.uint64))
+        plan.values(1, np.array([0, 0, 298, 0, 0], np.uint64))
     cut = plan_of(SHAPES[0])
     assert cut.segments[1].limbs > 1
-    segment = Params(**SHAPES[0], protocol="ckks", reveal="server").segment_plan.segments[1]
     sums = np.zeros(37 * cut.segments[1].limbs, np.uint64)
     sums[3] = cut.segments[1].most + 1  # a limb that is too large
     with pytest.raises(InputError, match="out of range"):
-        cut.lanes(1, segment, sums)
+        cut.values(1, sums)
     sums[:] = cut.segments[1].most  # limbs that honest clients may have, of a value that they may not
     with pytest.raises(InputError, match="out of range"):
-        cut.lanes(1, segment, sums)
+        cut.values(1, sums)
 
 
 # -- the noise --------------------------------------------------------------------------------------------------------

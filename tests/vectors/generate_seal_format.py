@@ -10,8 +10,9 @@ import json
 import sys
 from pathlib import Path
 
-import tenseal as ts
 import zstandard
+
+import tenseal as ts
 
 PATH = Path(__file__).with_name("seal_format.json")
 DEGREE, BITS, SCALE = 2048, [27, 27], 2.0**18
@@ -80,7 +81,7 @@ def main():
         "schema": "secagg-vectors/1",
         "source": "made by TenSEAL (OpenMined, Apache-2.0), on Microsoft SEAL (MIT): tests/vectors/generate_seal_format.py",
         "licence": "Apache-2.0",
-        "verified_by": ["TenSEAL added and decrypted", "tests/integrations/test_tenseal_vectors.py reads them"],
+        "verified_by": ["TenSEAL added and decrypted", "tests/tenseal/test_tenseal_vectors.py reads them"],
         "params": {
             "degree": DEGREE,
             "bits": BITS,

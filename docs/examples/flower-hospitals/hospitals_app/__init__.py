@@ -1,0 +1,1 @@
+"""Hospitals train one model over Flower; the server sees only sums."""

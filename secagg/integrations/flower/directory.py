@@ -1,0 +1,109 @@
+"""The server's side of enrolment: nodes that come and go, and the clients that live on them."""
+
+from __future__ import annotations
+
+import os
+import time
+from logging import getLogger
+from typing import Any
+
+from flwr.app import Message, RecordDict
+
+from secagg.errors import ParameterError, PeerError
+from secagg.identity import Identity, Roster
+from secagg.integrations.flower.carriage import Carrier, records, settings_of
+from secagg.integrations.flower.enrolment import CHALLENGE_BYTES, Claim, Trust, read_answer
+
+__all__ = ["Directory"]
+
+WAIT = 0.5  # seconds between two looks for nodes
+log = getLogger("flwr")
+
+
+class Directory:
+    """Who lives where.
+
+    Parameters
+    ----------
+    grid : flwr.serverapp.Grid
+    carrier : Carrier
+    trust : {"roster", "first-use", "simulation"}
+    identity : Identity
+        The server's.
+    roster : Roster or None
+        None makes one of those who answer first.
+    clients : int or None
+        How many nodes to wait for before a roster is made, or before the first round.
+    """
+
+    def __init__(
+        self, grid: Any, carrier: Carrier, trust: Trust, identity: Identity, roster: Roster | None, clients: int | None
+    ) -> None:
+        self._grid, self._carrier, self._trust, self._identity = grid, carrier, trust, identity
+        self._wanted = len(roster) if clients is None and roster is not None else clients
+        self._waited = False
+        self._seen: dict[int, str | None] = {}  # None: a stranger
+        self.roster = roster
+        self.homes: dict[str, int] = {}
+
+    def name(self, node: int) -> str | None:
+        """Return the client on a node, or None for a stranger or one that never answered."""
+        name = self._seen.get(node)
+        return name if name is not None and self.homes.get(name) == node else None
+
+    def is_stranger(self, node: int) -> bool:
+        """Whether a node has answered and is nobody on the roster."""
+        return node in self._seen and self.name(node) is None
+
+    def wait(self, seconds: float) -> None:
+        """Return, once, when as many nodes as wanted are connected, or time is up.
+
+        Where no number is known, as in a simulation, when there are some and no more are coming.
+        """
+        if self._waited:
+            return
+        end, before = time.monotonic() + seconds, -1
+        while time.monotonic() < end:
+            now = len(list(self._grid.get_node_ids()))
+            if now >= self._wanted if self._wanted is not None else 0 < now == before:
+                break
+            before = now
+            time.sleep(WAIT)
+        self._waited = True  # later rounds take who is there
+
+    def enrol(self, message_type: str, timeout: float | None) -> Roster:
+        """Ask every node that is new who it is, and return the roster.
+
+        Raises
+        ------
+        ParameterError
+            Nobody answered of whom a roster could be made.
+        """
+        new = [node for node in self._grid.get_node_ids() if node not in self._seen]
+        challenge = os.urandom(CHALLENGE_BYTES)
+        settings = {
+            "step": "enrol", "trust": self._trust, "challenge": challenge, "server": self._identity.verify_key,
+        }  # fmt: skip
+        ask = [Message(RecordDict(records(settings)), node, message_type) for node in new]
+        claims: dict[int, Claim] = {}
+        for reply in self._carrier.exchange(ask, timeout):
+            node = reply.metadata.src_node_id
+            if reply.has_error():
+                log.warning("secagg: node %s does not enrol: %.500s", node, reply.error.reason)
+                continue
+            try:
+                claims[node] = read_answer(settings_of(reply.content) or {}, challenge, node, self._identity.verify_key)
+            except PeerError as error:
+                log.warning("secagg: node %s does not enrol: %s", node, error.reason)
+        if self.roster is None:
+            if not claims:
+                raise ParameterError("no node answered, so there is nobody to put on a roster")
+            self.roster = Roster({claim.name: claim.key for claim in claims.values()}, self._identity.verify_key)
+        for node, claim in claims.items():
+            known = claim.name in self.roster and self.roster.key(claim.name) == claim.key
+            self._seen[node] = claim.name if known else None
+            if known:  # a client that moved, say restarted, is found at its new node
+                self.homes[claim.name] = node
+            else:
+                log.warning("secagg: node %s says it is %r, who is not on the roster with that key", node, claim.name)
+        return self.roster

@@ -1,0 +1,116 @@
+"""What a node brings of its own: identity, roster, ledger and policy, from files that only its operator names.
+
+They come from ``node_config`` alone. ``run_config`` is written by whoever starts a run, and may only ask for a simulation, which
+a node with an identity refuses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from flwr.app import ConfigRecord, Context
+
+from secagg.errors import AuthenticationError, InputError, ParameterError
+from secagg.identity import Identity, Roster
+from secagg.integrations.flower.enrolment import Trust, check_trust, roster_from, roster_settings
+from secagg.integrations.policy import Policy
+
+__all__ = ["Node", "load_node"]
+
+IDENTITY, ROSTER, LEDGER, POLICY, NAME, TRUST = (
+    "secagg-identity", "secagg-roster", "secagg-ledger", "secagg-policy", "secagg-name", "secagg-trust",
+)  # fmt: skip
+KEPT = "secagg.node"  # what a simulated node keeps in Context.state
+
+
+@dataclass(frozen=True, repr=False)
+class Node:
+    """One node's side of a federation; `roster` is None until the server has shown one to trust at first use."""
+
+    trust: Trust
+    name: str
+    identity: Identity
+    roster: Roster | None
+    ledger: str | None
+    policy: Policy | None  # none in a simulation: there is nobody to protect
+
+    def trusting(self, settings: dict[str, Any], context: Context) -> Node:
+        """Return this node with a roster: its own, or the first one that it is shown, which it keeps.
+
+        Raises
+        ------
+        AuthenticationError
+            There is no roster yet, and none in the message, or one without this node.
+        """
+        if self.roster is not None:
+            return self
+        shown = roster_from(settings)
+        if self.name not in shown or shown.key(self.name) != self.identity.verify_key:
+            raise AuthenticationError("the roster that the server shows does not have this node's key")
+        if self.trust == "simulation":
+            context.state[KEPT] = ConfigRecord(dict(context.state[KEPT]) | roster_settings(shown))
+        else:
+            shown.save(_path(context, ROSTER))
+        return replace(self, roster=shown)
+
+
+def _path(context: Context, key: str) -> str:
+    value = context.node_config.get(key)
+    if not isinstance(value, str) or not value:
+        raise ParameterError(f"this node's config lacks {key}: flower-supernode --node-config '{key}=\"...\"'")
+    return value
+
+
+def load_node(context: Context, *, simulation: bool = False) -> Node:
+    """Return what this node brings, read anew: every message may come to a new process.
+
+    Parameters
+    ----------
+    context : Context
+    simulation : bool
+        What `run_config` can ask for too: a node without an identity makes one for this run.
+
+    Raises
+    ------
+    ParameterError
+        The node's config lacks something, or the run asks for another trust than the node's.
+    InputError
+        A file cannot be read, or is of another kind.
+    """
+    simulation = simulation or context.run_config.get(TRUST) == "simulation"
+    if simulation and IDENTITY not in context.node_config:
+        return _simulated(context)
+    trust = check_trust(context.node_config.get(TRUST, "roster"))
+    if simulation or trust == "simulation":
+        raise ParameterError("a simulation was asked of a node that has an identity, or of its config")
+    try:
+        return _deployed(context, trust)
+    except OSError as error:
+        raise InputError(f"{error.filename}: {error.strerror}") from None
+
+
+def _deployed(context: Context, trust: Trust) -> Node:
+    path, roster_path = Path(_path(context, IDENTITY)), Path(_path(context, ROSTER))
+    if trust == "first-use" and not path.exists():
+        Identity.generate().save(path)
+    identity = Identity.load(path)
+    policy = Policy.load(_path(context, POLICY)) if POLICY in context.node_config else Policy()
+    ledger = _path(context, LEDGER) if LEDGER in context.node_config or policy.ledger else None
+    roster = None if trust == "first-use" and not roster_path.exists() else Roster.load(roster_path)
+    if roster is None:
+        return Node(trust, _path(context, NAME), identity, None, ledger, policy)
+    names = [name for name in roster if roster.key(name) == identity.verify_key]
+    if not names:
+        raise ParameterError(f"the key in {path} is not on the roster {roster_path}")
+    return Node(trust, names[0], identity, roster, ledger, policy)
+
+
+def _simulated(context: Context) -> Node:
+    if KEPT not in context.state:
+        context.state[KEPT] = ConfigRecord({"identity": Identity.generate().to_bytes()})
+    kept = dict(context.state[KEPT])
+    name = f"node-{context.node_config.get('partition-id', context.node_id)}"
+    roster = roster_from(kept) if "ids" in kept else None
+    return Node("simulation", name, Identity.from_bytes(kept["identity"]), roster, None, None)

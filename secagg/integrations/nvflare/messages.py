@@ -1,0 +1,45 @@
+"""Frames in NVFlare's Shareables. On the way to a site the model may lie beside them; on the way back nothing does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from nvflare.apis.fl_constant import ReturnCode
+from nvflare.apis.shareable import Shareable, make_reply
+
+from secagg.errors import DecodeError
+
+__all__ = ["TASK", "load", "reply", "take"]
+
+TASK = "secagg"  # the task of every exchange in which nothing is trained
+_FRAMES, _SESSION = "secagg_frames", "secagg_session"
+MAX_FRAMES = 1 << 20
+
+
+def load(shareable: Shareable, session: bytes, frames: Sequence[bytes]) -> Shareable:
+    """Return `shareable`, with a session's frames in it."""
+    shareable[_SESSION], shareable[_FRAMES] = session, list(frames)
+    return shareable
+
+
+def reply(session: bytes, frames: Sequence[bytes]) -> Shareable:
+    """Return a site's answer: frames, and nothing else."""
+    return load(make_reply(ReturnCode.OK), session, frames)
+
+
+def take(shareable: Shareable) -> tuple[bytes, list[bytes]]:
+    """Return the session and the frames of a message, which are gone from it then.
+
+    Raises
+    ------
+    DecodeError
+        It has none, or something else in their place.
+    """
+    session: Any = shareable.pop(_SESSION, None)
+    frames: Any = shareable.pop(_FRAMES, None)
+    if not isinstance(session, bytes) or len(session) != 16:
+        raise DecodeError("a message without a session of secagg's")
+    if not isinstance(frames, list) or len(frames) > MAX_FRAMES or not all(isinstance(each, bytes) for each in frames):
+        raise DecodeError("a message without frames of secagg's")
+    return session, frames

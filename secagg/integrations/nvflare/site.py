@@ -1,0 +1,250 @@
+"""A site's side of a job: one component with the client's state, an executor and two filters that lead to it.
+
+Where nothing is trained, the server's frames come with the task "secagg", and the executor answers them. The request for an
+update comes with the training task: a filter takes the frames out before the trainer sees the model, and another one puts frames
+in the place of its result. The trainer knows of none of this, and no result leaves in any other way.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from nvflare.apis.dxo import DXO, DataKind, from_shareable
+from nvflare.apis.executor import Executor
+from nvflare.apis.filter import Filter
+from nvflare.apis.fl_component import FLComponent
+from nvflare.apis.fl_constant import ReturnCode
+from nvflare.apis.fl_context import FLContext
+from nvflare.apis.shareable import Shareable, make_reply
+from nvflare.apis.signal import Signal
+from nvflare.job_config.defs import FilterType, JobTargetType
+
+import secagg
+from secagg.client import Client
+from secagg.errors import AbortError, InputError, ParameterError, PeerError, StateError
+from secagg.integrations.nvflare.messages import TASK, reply, take
+from secagg.integrations.nvflare.store import SiteFiles, site_home
+from secagg.integrations.nvflare.updates import change, metrics_of, model_hash, weight_of
+from secagg.params import Params
+
+__all__ = ["COMPONENT", "OpenRequest", "SealResult", "SecureExecutor", "SecureSite", "keep_out_of_jobs", "params_of"]
+
+COMPONENT = "secagg"
+
+
+def params_of(params: Params | Sequence[Any]) -> tuple[Params, list[Any]]:
+    """Return Params and the nested lists that stand for them in a job's configuration, for people to read.
+
+    Raises
+    ------
+    ParameterError
+        Neither Params nor such lists.
+    """
+    try:
+        plain = params.canonical() if isinstance(params, Params) else params
+        settled = Params.from_bytes(msgspec.msgpack.encode(plain))
+    except (TypeError, ValueError, OverflowError) as error:
+        reason = f": {error}" if isinstance(error, ParameterError) else ""
+        raise ParameterError(f"params must be Params, or what a job made of them{reason}") from None
+    return settled, msgspec.json.decode(msgspec.json.encode(plain))
+
+
+def keep_out_of_jobs(job: Any) -> None:
+    """Tell a job that secagg is installed at the sites: its code is not for the server to hand out."""
+    job.set_app_packages(sorted({*job.job.app_packages, "secagg"}))
+
+
+class SecureSite(FLComponent):
+    """The client of one job at one site. Add it to the job after all other filters: ``job.to_clients(SecureSite(params))``.
+
+    Parameters
+    ----------
+    params : Params
+        What this site takes part under; the site's own policy has to allow them.
+    home : str
+        Directory of the site's key, roster, policy, ledger and snapshots, ``{site}`` in it standing for the site's name.
+        Default: ``local/secagg`` in the site's workspace.
+    task : str
+        The training task.
+
+    Raises
+    ------
+    ParameterError
+        `params` are none.
+    """
+
+    def __init__(self, params: Params | Sequence[Any], home: str = "", task: str = "train") -> None:
+        super().__init__()
+        self._settled, self.params = params_of(params)
+        self.home = home
+        self.task = task
+        self._lock = threading.Lock()
+        self._files: SiteFiles | None = None
+        self._client: Client | None = None
+        self._base: dict[str, NDArray[Any]] | None = None
+        self._told = False
+
+    def __repr__(self) -> str:
+        return f"SecureSite(task={self.task!r})"
+
+    def get_job_target_type(self) -> Any:
+        """Return where NVFlare may put it: at clients."""
+        return JobTargetType.CLIENT
+
+    def add_to_fed_job(self, job: Any, ctx: Any, **kwargs: Any) -> None:
+        """Add itself, the executor and the filters to a job; NVFlare calls this."""
+        job.check_kwargs(args_to_check=kwargs, args_expected={})
+        keep_out_of_jobs(job)
+        job.add_component(comp_id=COMPONENT, obj=self, ctx=ctx)
+        job.add_executor(obj=SecureExecutor(), tasks=[TASK], ctx=ctx)
+        job.add_filter(obj=OpenRequest(), filter_type=FilterType.TASK_DATA, tasks=[self.task], ctx=ctx)
+        job.add_filter(obj=SealResult(), filter_type=FilterType.TASK_RESULT, tasks=[self.task], ctx=ctx)
+
+    # -- what executor and filters call ---------------------------------------------------------------------------
+
+    def answer(self, request: Shareable, fl_ctx: FLContext) -> Shareable:
+        """Return the frames that answer a request in which nothing is trained."""
+        with self._lock:
+            client = self._receive(request, fl_ctx)
+            if client.awaiting:
+                raise StateError("the server asks for an update without a model to train")
+            return self._send(client, fl_ctx)
+
+    def begin(self, request: Shareable, fl_ctx: FLContext) -> None:
+        """Take the frames out of a training task, and remember the model that it starts from.
+
+        Raises
+        ------
+        StateError
+            The frames ask for no update: what would be trained could not be protected.
+        DecodeError, InputError, ParameterError
+            No frames, no model, or this site's files do not allow it.
+        """
+        with self._lock:
+            self._base = None
+            client = self._receive(request, fl_ctx)
+            if not client.awaiting:
+                raise StateError("a training task, but the server's frames ask this site for no update")
+            model = from_shareable(request)
+            if model.data_kind != DataKind.WEIGHTS:
+                raise InputError(
+                    f"a training task with a model of kind {str.__str__(model.data_kind)}; expected WEIGHTS"
+                )
+            # Copies: trainers may write into what they are given.
+            self._base = {name: np.array(array) for name, array in model.data.items()}
+
+    def finish(self, result: DXO, fl_ctx: FLContext) -> Shareable:
+        """Return the frames that protect a trainer's result, with its weight and metrics.
+
+        Raises
+        ------
+        StateError
+            No training was begun.
+        InputError
+            The result does not fit the Params or the model.
+        """
+        with self._lock:
+            client, base, self._base = self._client, self._base, None
+            if client is None or base is None or not client.awaiting:
+                raise StateError("a result of training that secagg's server did not ask for")
+            self._tell_of_metrics(result, fl_ctx)
+            client.submit(
+                change(result, base), weight=weight_of(result), metrics=metrics_of(result, self._settled.metrics),
+                context=model_hash(base),
+            )  # fmt: skip
+            return self._send(client, fl_ctx)
+
+    # -- how -----------------------------------------------------------------------------------------------------
+
+    def _open(self, session: bytes, fl_ctx: FLContext) -> Client:
+        if self._client is None or self._client.session != session:
+            self.close()
+            name, workspace = fl_ctx.get_identity_name(), fl_ctx.get_workspace()
+            _installed_here(workspace.get_app_dir(fl_ctx.get_job_id()))
+            if self._files is None:
+                self._files = SiteFiles(
+                    site_home(self.home, name, workspace.get_site_config_dir()), name, self._settled
+                )
+            self._client = self._files.client(fl_ctx.get_job_id(), session)
+        return self._client
+
+    def _receive(self, request: Shareable, fl_ctx: FLContext) -> Client:
+        session, frames = take(request)
+        client = self._open(session, fl_ctx)
+        for frame in frames:
+            try:
+                client.receive(frame)
+            except PeerError as refused:
+                self.log_warning(fl_ctx, f"secagg: refused a frame of the server's: {refused}")
+            except AbortError as over:
+                self.log_info(fl_ctx, f"secagg: the round is over for this site: {over}")
+        return client
+
+    def _send(self, client: Client, fl_ctx: FLContext) -> Shareable:
+        frames = client.outbox()
+        if self._files is not None:
+            self._files.keep(fl_ctx.get_job_id(), client)  # first kept, then sent
+        return reply(client.session or b"", frames)
+
+    def _tell_of_metrics(self, result: DXO, fl_ctx: FLContext) -> None:
+        extra = sorted(set(result.get_meta_prop("initial_metrics") or {}) - set(self._settled.metrics))
+        if extra and not self._told:
+            self.log_info(
+                fl_ctx, f"secagg: the Params do not name the metrics {', '.join(extra)}: they stay at this site"
+            )
+            self._told = True
+
+    def close(self) -> None:
+        """Forget the client; its files stay."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+
+def _installed_here(app_dir: str) -> None:
+    """Refuse a secagg that came with the job: the server could have changed it."""
+    if Path(secagg.__file__).resolve().is_relative_to(Path(app_dir).resolve()):
+        raise ParameterError("this secagg came with the job; sites install it themselves, and jobs leave it out")
+
+
+def _site(fl_ctx: FLContext) -> SecureSite:
+    site = fl_ctx.get_engine().get_component(COMPONENT)
+    if not isinstance(site, SecureSite):
+        raise ParameterError(
+            f"the job has no SecureSite under the id {COMPONENT!r} for its filters; add one to its clients"
+        )
+    return site
+
+
+class SecureExecutor(Executor):
+    """Answers the exchanges in which nothing is trained. `SecureSite` adds it."""
+
+    def execute(self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:  # noqa: ARG002
+        """Return the client's frames for the server's."""
+        return _site(fl_ctx).answer(shareable, fl_ctx)
+
+
+class OpenRequest(Filter):
+    """Takes the frames out of a training task, before training. `SecureSite` adds it."""
+
+    def process(self, shareable: Shareable, fl_ctx: FLContext) -> Shareable:
+        """Return the task as the trainer knows it; the task is refused if it asks for no protected update."""
+        _site(fl_ctx).begin(shareable, fl_ctx)
+        return shareable
+
+
+class SealResult(Filter):
+    """Puts frames in the place of a result of training. `SecureSite` adds it."""
+
+    def process(self, shareable: Shareable, fl_ctx: FLContext) -> Shareable:
+        """Return a message of frames and nothing else; of a result that failed only the code."""
+        code = shareable.get_return_code()
+        if code != ReturnCode.OK:
+            return make_reply(code)
+        return _site(fl_ctx).finish(from_shareable(shareable), fl_ctx)

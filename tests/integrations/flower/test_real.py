@@ -1,0 +1,66 @@
+"""The example under Flower's own runtimes: simulated by Ray, and deployed on a SuperLink, every message in a new process."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import time
+
+import pytest
+from flower_deployment import Deployment, gap, plain_model
+
+STEP = 2.0 / 65535  # of the plan's 16 bits within a clip of 1; one step at most is lost in a round
+
+
+def exchanges(log: str, kind: str = "train") -> list[tuple[int, int]]:
+    """(exchanges, contributors) of each round, as the log has them."""
+    found = re.findall(rf"secagg: {kind} round \d+: (\d+) exchanges, (\d+) contributors", log)
+    return [(int(a), int(b)) for a, b in found]
+
+
+def test_a_simulation(tmp_path):
+    with Deployment(tmp_path, 5, simulated=True) as flower:
+        flower.run(300, **{"num-server-rounds": 3})
+        log = flower.finish()
+    assert exchanges(log) == [(4, 5), (2, 5), (2, 5)], log
+    assert exchanges(log, "evaluate") == [(4, 5), (2, 5), (2, 5)]
+    names = {f"node-{i}": i for i in range(5)}
+    assert gap(tmp_path / "model.npz", plain_model(5, flower.contributors(3), names)) <= 3 * STEP
+
+
+def test_a_deployment_of_three_nodes(tmp_path):
+    with Deployment(tmp_path, 3) as flower:
+        flower.run(400, **{"num-server-rounds": 2, "fraction-evaluate": 0.0})
+        log = flower.finish()
+    assert exchanges(log) == [(4, 3), (2, 3)], log
+    names = {f"h{i}": i for i in range(3)}
+    assert gap(tmp_path / "model.npz", plain_model(3, flower.contributors(2), names)) <= 2 * STEP
+    assert all(flower.ledger(i).exists() for i in range(3))
+    # What a node logs is what its operator sees: messages that were a setup, an update, an answer, and no error.
+    for i in range(3):
+        assert "ERROR" not in flower.log(f"node{i}")
+
+
+def masked_rounds(path) -> int:
+    """How many updates a node has recorded as about to leave."""
+    if not path.exists():
+        return 0
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30) as ledger:
+        return int(ledger.execute("SELECT count(*) FROM frames WHERE phase = 'masked'").fetchone()[0])
+
+
+@pytest.mark.slow
+def test_a_node_that_is_killed_in_the_middle_of_a_round(tmp_path):
+    with Deployment(tmp_path, 4) as flower:
+        run = flower.run(900, **{"num-server-rounds": 3, "fraction-evaluate": 0.0})
+        while masked_rounds(flower.ledger(3)) < 2 and run.poll() is None:
+            time.sleep(0.05)
+        flower.kill_node(3)
+        log = flower.finish()
+    told = flower.contributors(3)
+    everybody = tuple(f"h{i}" for i in range(4))
+    assert told[0] == everybody
+    assert told[1] in (everybody, everybody[:3])  # whether its update had left
+    assert told[2] == everybody[:3]
+    assert [found for found, _ in exchanges(log)] == [4, 2, 2], log
+    assert gap(tmp_path / "model.npz", plain_model(4, told, {f"h{i}": i for i in range(4)})) <= 3 * STEP
