@@ -143,7 +143,7 @@ def verify(
     receipt: Annotated[Path, typer.Argument(help="A receipt, as Receipt.save writes it.")],
     roster: Annotated[Path, typer.Option(help="The roster that you hold, not one that came with the receipt.")],
     params: Annotated[
-        Path | None, typer.Option(help="The agreed Params, as Params.to_bytes makes them: checks bounds too.")
+        Path | None, typer.Option(help="The agreed Params, TOML or canonical bytes: checks bounds too.")
     ] = None,
     threshold: Annotated[int, typer.Option(help="Fewest clients that must have signed, if Params say no more.")] = 1,
     ledger: Annotated[
