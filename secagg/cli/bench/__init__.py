@@ -11,6 +11,7 @@ from pathlib import Path
 
 from secagg.cli.bench.options import Options, parse_names, parse_network, parse_peers, parse_size, parse_sweep
 from secagg.cli.files import using
+from secagg.encoding import FixedPoint, Layout
 from secagg.errors import InputError
 
 __all__ = ["bench"]
@@ -49,11 +50,22 @@ def bench(
         from secagg.cli.toml import read_params
 
         own = read_params(params)
-        if own.length is None or own.layout is None or len(own.segment_plan.segments) != 2:
-            raise InputError(f"{params}: only Params of a flat update, without further segments, are measured")
-        clients, length = own.clients, str(own.length)
-        bits = getattr(own.encoding, "bits", bits)
-        dropout = own.max_participants - own.min_clients
+        encoding = own.encoding
+        if (
+            not isinstance(encoding, FixedPoint)
+            or own.layout != Layout.flat(own.length or 0)
+            or own.segments
+            or own.metrics
+        ):
+            raise InputError(
+                f"{params}: only Params of a flat update in fixed point, without segments or metrics, are measured"
+            )
+        if own.max_participants != own.clients:
+            raise InputError(
+                f"{params}: only rounds that ask everybody are measured; max_participants is less than clients"
+            )
+        clients, length, bits = own.clients, str(own.length), encoding.bits
+        dropout = own.clients - own.min_clients
     size = parse_size(clients, length, bits, dropout)
     if not 1 <= budget <= 86400:
         raise InputError(f"--budget must be from 1 to 86400 seconds, not {budget:g}")

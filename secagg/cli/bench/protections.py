@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -137,10 +137,7 @@ class Secagg:
         """Choose the Params of a size; Missing if there are none."""
         self._size = size
         try:
-            self._params = self._fixed.get("params") or plan(
-                size.clients, size.length, dropout=size.lost, rounds_per_setup=1,
-                encoding=FixedPoint(clip=1.0, bits=size.bits), **self._fixed,
-            )  # fmt: skip
+            self._params = self._of(size)
         except ParameterError as refused:
             raise Missing(f"no Params for {size.clients} clients: {refused}") from None
         if self.name == "pairwise k-regular":
@@ -158,6 +155,18 @@ class Secagg:
         else:
             first = self.params.neighbours + 2
             self.terms = Terms(client=("L", "1", "n"), server=("nL", "n", "1"), holder=(), first=first)
+
+    def _of(self, size: Size) -> Params:
+        """Return the Params of a size: the user's own, with another size in a sweep, or planned ones."""
+        own: Params | None = self._fixed.get("params")
+        if own is None:
+            encoding = FixedPoint(clip=1.0, bits=size.bits)
+            return plan(
+                size.clients, size.length, dropout=size.lost, rounds_per_setup=1, encoding=encoding, **self._fixed
+            )
+        if size.clients == own.clients:
+            return own if size.length == own.length else replace(own, length=size.length, layout=None)
+        raise Missing("their number of clients is what Params are made for")
 
     def _smaller(self, clients: int, length: int) -> Params:
         """Return Params of fewer clients or values, in whose sums as many bits, and the same ring, are used."""

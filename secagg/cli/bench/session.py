@@ -10,10 +10,12 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from secagg.aggregate import EncryptedAggregate
 from secagg.cli.bench.figures import Phase, Sample
 from secagg.cli.bench.memory import Meter
 from secagg.client import Client
-from secagg.errors import InternalError
+from secagg.encoding import FixedPoint
+from secagg.errors import InputError, InternalError
 from secagg.holder import KeyHolder
 from secagg.identity import Identity, Roster
 from secagg.params import Params
@@ -27,10 +29,10 @@ ROUND = 1
 T = TypeVar("T")
 
 
-def updates_of(length: int) -> Callable[[int], npt.NDArray[np.float32]]:
-    """Return the updates of all clients: float32 in [-1, 1], views of one vector, each from another place on."""
+def updates_of(length: int, clip: float = 1.0) -> Callable[[int], npt.NDArray[np.float32]]:
+    """Return the updates of all clients: float32 in [-clip, clip], views of one vector, each from another place on."""
     spare = min(length, 7919)
-    base = np.random.default_rng(0).uniform(-1, 1, length + spare).astype(np.float32)
+    base = np.random.default_rng(0).uniform(-clip, clip, length + spare).astype(np.float32)
     return lambda i: base[(37 * i) % spare :][:length]
 
 
@@ -107,7 +109,10 @@ def play(params: Params, lost: int, threads: int, meter: Meter | None = None) ->
         server_key.verify_key,
         None if holder_key is None else holder_key.verify_key,
     )
-    updates = updates_of(params.length or 0)
+    encoding = params.encoding
+    if not isinstance(encoding, FixedPoint):
+        raise InputError("only Params of a FixedPoint encoding are measured")
+    updates = updates_of(params.length or 0, encoding.clip)
     server = Server(params, identity=server_key, roster=roster, threads=threads)
     parties: dict[str, Client | KeyHolder] = {
         name: Client(params, me=name, identity=keys[name], roster=roster, threads=threads) for name in ids
@@ -141,14 +146,16 @@ def play(params: Params, lost: int, threads: int, meter: Meter | None = None) ->
             del frames
         watch.of(phase, SERVER, server.close_phase)
         last = phase
-    result = server.result(ROUND)
-    mean = watch.of(last, SERVER, lambda: result.mean)
+    result, reader = server.result(ROUND), SERVER
+    holder = parties.get(HOLDER)
+    if isinstance(result, EncryptedAggregate) and isinstance(holder, KeyHolder):
+        result, reader = holder.result(ROUND), HOLDER
+    mean = watch.of(last, reader, lambda: result.mean)
     total = np.zeros(params.length or 0)
     for i in range(lost, params.clients):
         total += updates(i)
     error = float(np.abs(mean - total / (params.clients - lost)).max())
-    bound: float = params.encoding.error_bound() if hasattr(params.encoding, "error_bound") else 0.0
-    if len(result.contributors) != params.clients - lost or error > bound:
+    if len(result.contributors) != params.clients - lost or error > encoding.error_bound():
         raise InternalError("a session gave another mean than that of its updates")
     wall = time.perf_counter() - started
     return Sample(params.clients, params.length or 0, watch.phases(ids[lost:]), wall, error)
