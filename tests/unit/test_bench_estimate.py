@@ -10,7 +10,7 @@ from secagg.cli.bench.figures import Phase, Sample, Size
 from secagg.cli.bench.growth import exponent
 from secagg.errors import ParameterError
 
-TERMS = Terms(client=("nL", "n", "L", "1"), server=("nL", "nn", "n", "1"), holder=(), first=3, power=2)
+TERMS = Terms(client=("nL", "n", "L", "1"), server=("nL", "n", "nn", "1"), holder=(), first=3, power=2)
 
 
 def session(clients: int, length: int) -> Sample:

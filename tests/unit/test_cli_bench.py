@@ -117,6 +117,14 @@ def test_machine_and_versions_are_recorded(made: dict[str, Any]) -> None:
     assert facts["cores"] >= 1 and facts["cpu"] and facts["versions"]["numpy"]
 
 
+def test_a_busy_machine_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getloadavg", lambda: (900.0, 0.0, 0.0))
+    result = run("--length", 500, "--only", "pairwise full", "--budget", 2)
+    assert "the machine was busy (load 900.0" in result.stdout
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0))
+    assert "busy" not in run("--length", 500, "--only", "pairwise full", "--budget", 2).stdout
+
+
 def test_transfer_is_modelled_by_phase(made: dict[str, Any]) -> None:
     network = made["told"]["network"]
     assert network == {"text": "8Mbit/100ms", "bits_a_second": 8e6, "round_trip_ms": 100.0, "modelled": True}

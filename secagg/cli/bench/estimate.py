@@ -17,7 +17,7 @@ __all__ = ["Terms", "estimate", "fit", "measure"]
 REPEATS = 5
 STEP = 8  # the factor between the first two lengths that are tried
 MOST_STEP = 4  # the largest factor between cohorts
-SMALLEST_LENGTH = 1000
+SHORT = (1000, 1 << 15)  # where lengths begin: within these, a sixty-fourth of the whole
 # What a figure can consist of, by name, as a function of clients n and values L.
 TERMS: Mapping[str, Callable[[float, float], float]] = {
     "1": lambda _n, _l: 1.0,
@@ -143,7 +143,7 @@ def measure(
         return seconds - (time.perf_counter() - begin)
 
     n, length = size.clients, size.length
-    first, short = min(terms.first, n), min(SMALLEST_LENGTH, length)
+    first, short = min(terms.first, n), min(length, max(SHORT[0], min(length // STEP**2, SHORT[1])))
     samples = [_first(run, first, n, short)]
     first = samples[0].clients
     if samples[0].wall < left() / 4:  # what is imported, compiled or found for the first time is no protection's cost
@@ -158,17 +158,22 @@ def measure(
     while not near() and (longer := _longer(samples, length, left() / 3)) and fits(first, longer):
         samples.append(run(first, longer))
     now = samples[0]
-    while not near() and (more := _more(now, n, left() / 3, terms.power)):
+    while not near() and (more := _more(now, n, left() / 3, terms.power, only=now.clients == first)):
         now = run(more, short)
         samples.append(now)
     if near() or (fits(n, length) and _predicted(samples, n, length, terms) < max(left(), spare)):
         return _directly(run, samples, n, length, left)
     # A corner, without which what grows with clients and what grows with clients times values cannot be told apart.
-    growth = (now.clients / first) ** terms.power
-    for sample in [each for each in reversed(samples) if each.clients == first and each.length > short]:
-        if now.clients > first and sample.wall * growth < 2 * left() and fits(now.clients, sample.length):
-            samples.append(run(now.clients, sample.length))
-            break
+    wide = sorted({each.clients for each in samples if each.clients > first})
+    long = [each for each in samples if each.clients == first and each.length > short]
+    corners = [
+        (cohort * each.length, cohort, each.length)
+        for cohort in wide
+        for each in long
+        if each.wall * (cohort / first) ** terms.power < left() or (cohort, each) == (wide[0], long[0])
+    ]
+    if corners and fits(*max(corners)[1:]):
+        samples.append(run(*max(corners)[1:]))
     largest = max(samples, key=lambda each: (each.length, each.clients))
     count = "one session" if len(samples) == 1 else f"{len(samples)} sessions"
     words = f"fitted to {count} of {_range([s.clients for s in samples], 'clients')}, " + _range(
@@ -190,9 +195,13 @@ def _longer(samples: Sequence[Sample], length: int, seconds: float) -> int:
     return longer if longer >= min(2 * last.length, length) else 0
 
 
-def _more(last: Sample, clients: int, seconds: float, power: int) -> int:
+def _more(last: Sample, clients: int, seconds: float, power: int, *, only: bool) -> int:
     """Return the next cohort to try, of which a session should take so many seconds; 0 if there is none worth it."""
-    if last.clients >= clients or last.wall > seconds:
+    if last.clients >= clients:
+        return 0
+    if only:
+        return min(2 * last.clients, clients)  # whatever it takes: one cohort tells nothing of another
+    if last.wall > seconds:
         return 0
     more = min(int(last.clients * (seconds / last.wall) ** (1 / power)), MOST_STEP * last.clients, clients)
     return more if more >= min(1.5 * last.clients, clients) else 0

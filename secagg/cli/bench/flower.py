@@ -34,7 +34,7 @@ class Flower:
     """
 
     name, title = "peer flower", "peer: Flower SecAgg+"
-    terms = Terms(client=("nL", "n", "L", "1"), server=("nL", "nnn", "nn", "n", "1"), holder=(), power=3, real=1)
+    terms = Terms(client=("nL", "n", "L", "1"), server=("nL", "n", "nnn", "nn", "1"), holder=(), power=3, real=1)
     setup: tuple[str, ...] = ("keys", "shares")
     exchanges, holder_exchanges = 4, 0
     bytes_a_value = 24.0

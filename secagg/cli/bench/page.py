@@ -39,7 +39,7 @@ td:not(.text){white-space:nowrap}
 .legend{display:flex;flex-wrap:wrap;gap:.2em 1.1em;font-size:.84rem;margin:.3em 0}
 .legend span{display:inline-flex;align-items:center;gap:.4em}
 .legend i{width:.8em;height:.8em;border-radius:2px;display:inline-block}
-figure{margin:0;background:var(--panel);border-radius:6px;padding:10px}
+figure{margin:0;max-width:480px;background:var(--panel);border-radius:6px;padding:10px}
 figcaption{font-weight:600;font-size:.92rem;margin-bottom:.3em}
 figure svg{width:100%;height:auto;display:block}svg.key{width:12px;height:12px;flex:none}
 svg text{fill:var(--soft);font-size:11px;font-family:inherit}
@@ -68,6 +68,8 @@ def page(told: Mapping[str, Any]) -> str:
         f"<h1>What secure aggregation costs: {escape(title)}</h1>",
         f'<p class="soft">{config["dropouts"]} clients lost before their update. {escape(_machine(told))}</p>',
     ]
+    if told["busy"]:
+        body.append(f'<p class="note"><b>Busy:</b> {escape(told["busy"])}.</p>')
     if told["interrupted"]:
         body.append('<p class="note"><b>Interrupted.</b> What follows is what was measured until then.</p>')
     if rows:
@@ -247,7 +249,9 @@ def _growth(told: Mapping[str, Any]) -> str:
                 unit = curves[0]["unit"]
                 out.append(lines(drawn, axis, f"{TITLES[quantity]}{', ms' if unit == 'ms' else ''}, by {axis}"))
     out.append("</div>")
-    out += [f'<p class="soft">{escape(name)}: {escape(why)}</p>' for name, why in told["growth_stopped"].items()]
+    ends = "".join(f"<li>{escape(name)}: {escape(why)}</li>" for name, why in told["growth_stopped"].items())
+    if ends:
+        out.append(f"<details><summary>Where sweeps ended early</summary><ul>{ends}</ul></details>")
     return "".join(out)
 
 

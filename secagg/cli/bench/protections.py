@@ -151,7 +151,7 @@ class Secagg:
         if ckks:
             self.terms = Terms(client=("L", "1", "n"), server=("nL", "n", "1"), holder=("L", "1", "n", "nL"))
         elif full:
-            self.terms = Terms(client=("nL", "n", "L", "1"), server=("nL", "nn", "n", "1"), holder=(), power=2)
+            self.terms = Terms(client=("nL", "n", "L", "1"), server=("nL", "n", "nn", "1"), holder=(), power=2)
         else:
             first = self.params.neighbours + 2
             self.terms = Terms(client=("L", "1", "n"), server=("nL", "n", "1"), holder=(), first=first)

@@ -17,9 +17,10 @@ from secagg.cli.bench.figures import BYTES, SECONDS, Result
 from secagg.cli.bench.options import Network
 from secagg.cli.bench.run import Bench
 
-__all__ = ["as_csv", "as_json", "machine", "transfer"]
+__all__ = ["as_csv", "as_json", "busy", "machine", "transfer"]
 
 SCHEMA = "secagg-bench/1"
+BUSY = 0.75  # processes that want to run, for each core
 PACKAGES = ("numpy", "cryptography", "pycryptodome", "tenseal", "flwr")
 
 
@@ -43,6 +44,14 @@ def machine() -> dict[str, Any]:
         "versions": versions,
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     }
+
+
+def busy(load: float | None) -> str | None:
+    """Return a warning if, before anything ran, the processors had enough to do already."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if load is None or load < BUSY * cores:
+        return None
+    return f"the machine was busy (load {load:.1f} on {cores} cores before the run): times are longer than at rest"
 
 
 def _processor() -> str:
@@ -79,7 +88,8 @@ def as_json(bench: Bench) -> dict[str, Any]:
     network = options.network
     return {
         "schema": SCHEMA,
-        "machine": machine(),
+        "machine": {**machine(), "load": bench.load},
+        "busy": busy(bench.load),
         "config": {
             "clients": size.clients, "length": size.length, "bits": size.bits, "dropouts": size.lost,
             "threads": options.threads, "budget_seconds": options.budget, "peers": list(options.peers),

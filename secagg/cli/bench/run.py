@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,7 +25,7 @@ from secagg.planner import plan
 __all__ = ["Bench", "ErrorPoint", "protections"]
 
 MEMORY_CLIENTS = 5
-MEMORY_LENGTH = 1 << 20  # peaks of longer updates are extended from this length and half of it
+MEMORY_LENGTH, OUTSIDE_LENGTH = 1 << 20, 1 << 18  # peaks of longer updates are extended from this length and half of it
 ERROR_BITS = (4, 6, 8, 10, 12, 16, 20, 24)
 ERROR_CLIENTS, ERROR_LENGTH = 8, 4096
 COSTLY = ("peer flower", "pairwise k-regular", "pairwise full", "params")
@@ -66,6 +67,7 @@ class Bench:
     errors: list[ErrorPoint] = field(default_factory=list)
     interrupted: bool = False
     seconds: float = 0.0
+    load: float | None = field(default_factory=lambda: os.getloadavg()[0] if hasattr(os, "getloadavg") else None)
     _begin: float = field(default_factory=time.perf_counter)
 
     @property
@@ -137,6 +139,9 @@ class Bench:
 
     def _sweep(self, row: Protection, sweep: Sweep, seconds: float) -> None:
         """Measure sizes in ascending order, as long as the next one can be expected to fit."""
+        if self._left() <= 0:
+            self.stopped[f"{row.name} {sweep.axis}"] = "not begun: the budget was spent"
+            return
         begin = time.perf_counter()
         walls: list[tuple[int, float]] = []
         whole, power = self.options.size, row.terms.power if sweep.axis == "clients" else 1
@@ -201,7 +206,8 @@ def peak_memory(row: Protection, size: Size) -> tuple[dict[str, int], str]:
     """Return each party's peak bytes, and how they were found: in sessions of few clients, outside the clock."""
     outside = "tenseal" in row.name
     peaks: list[dict[str, int]] = []
-    lengths = [size.length] if size.length <= MEMORY_LENGTH else [MEMORY_LENGTH // 2, MEMORY_LENGTH]
+    most = OUTSIDE_LENGTH if outside else MEMORY_LENGTH
+    lengths = [size.length] if size.length <= most else [most // 2, most]
     clients = min(MEMORY_CLIENTS, size.clients)
     for length in lengths:
         with Meter(outside=outside) as meter:
@@ -211,8 +217,8 @@ def peak_memory(row: Protection, size: Size) -> tuple[dict[str, int], str]:
     if len(peaks) == 1:
         return peaks[0], how
     slope = (size.length - lengths[1]) / (lengths[1] - lengths[0])
-    most = {party: round(peak + max(peak - peaks[0].get(party, 0), 0) * slope) for party, peak in peaks[1].items()}
-    return most, f"{how}, extended from {lengths[0]:,} and {lengths[1]:,} values"
+    extended = {party: round(peak + max(peak - peaks[0].get(party, 0), 0) * slope) for party, peak in peaks[1].items()}
+    return extended, f"{how}, extended from {lengths[0]:,} and {lengths[1]:,} values"
 
 
 def error_points(size: Size) -> Sequence[ErrorPoint]:

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from secagg.cli.bench.figures import Result
-from secagg.cli.bench.record import machine, transfer
+from secagg.cli.bench.record import busy, machine, transfer
 from secagg.cli.bench.run import Bench
 from secagg.explain import human
 
@@ -85,6 +85,8 @@ def show(bench: Bench) -> None:
         f"[bold]{size.clients} clients, {size.length:,} values of {size.bits} bits, {size.lost} lost[/bold]; "
         f"{facts['cpu']}, {facts['isa']}, {bench.options.threads} thread(s) a party\n"
     )
+    if (warning := busy(bench.load)) is not None:
+        console.print(f"[bold]{warning}[/bold]\n")
     _costs(console, bench)
     _protections(console, bench)
     if bench.options.network is not None:
