@@ -16,6 +16,7 @@ __all__ = ["Terms", "estimate", "fit", "measure"]
 
 REPEATS = 5
 STEP = 8  # the factor between the first two lengths that are tried
+WIDE = 8  # how much larger the largest cohort has to be, than the smallest, to tell a square from a line
 MOST_STEP = 4  # the largest factor between cohorts
 SHORT = (1000, 1 << 15)  # where lengths begin: within these, a sixty-fourth of the whole
 # What a figure can consist of, by name, as a function of clients n and values L.
@@ -56,6 +57,9 @@ def fit(points: Sequence[tuple[float, float]], values: Sequence[float], names: S
     if not y.any():
         return {}
     clients, lengths = (len({point[axis] for point in points}) for axis in (0, 1))
+    cohorts = [point[0] for point in points]
+    if max(cohorts) < WIDE * min(cohorts):  # noise of similar cohorts, taken for a square, would be magnified by it
+        names = [name for name in names if name not in {"nn", "nnn"}]
     names = _told_apart(names, clients, lengths)
     scale = np.maximum(y, y.max() * 1e-6)
     columns = {name: np.array([TERMS[name](n, length) for n, length in points]) / scale for name in names}
@@ -155,10 +159,10 @@ def measure(
         return fits(n, length) and min(worst) < max(left(), spare)
 
     # Longer and longer at few clients, then more and more clients at few values.
-    while not near() and (longer := _longer(samples, length, left() / 3)) and fits(first, longer):
+    while not near() and (longer := _longer(samples, length, left() / 4)) and fits(first, longer):
         samples.append(run(first, longer))
     now = samples[0]
-    while not near() and (more := _more(now, n, left() / 3, terms.power, only=now.clients == first)):
+    while not near() and (more := _more(now, n, left() / 2, terms.power, only=now.clients == first)):
         now = run(more, short)
         samples.append(now)
     if near() or (fits(n, length) and _predicted(samples, n, length, terms) < max(left(), spare)):
