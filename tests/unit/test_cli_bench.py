@@ -396,3 +396,57 @@ def test_next_wall_goes_on_as_before() -> None:
     assert running.next_wall([(10, 1.0), (20, 1.0)], 40, 2) == pytest.approx(2**0.3)
     assert running.next_wall([(10, 1.0), (20, 8.0)], 40, 2) == pytest.approx(32.0)
     assert math.isfinite(running.free_memory()) and running.free_memory() > 0
+
+
+def test_sweeps_end_with_the_budget_and_say_where() -> None:
+    arguments = [
+        "--length",
+        500,
+        "--only",
+        "pairwise full",
+        "--budget",
+        1,
+        "--sweep",
+        "clients=3:2000",
+        "--sweep",
+        "length=9:99",
+    ]
+    told = json.loads(run(*arguments, "--json").stdout)
+    assert "the budget" in told["growth_stopped"]["pairwise full clients"]
+    assert "budget" in run(*arguments).stdout
+
+
+def test_a_size_without_params_is_left_out_of_a_sweep() -> None:
+    arguments = ["--clients", 6, "--dropout", 2, "--length", 100, "--only", "ckks malicious", "--budget", 4]
+    told = json.loads(run(*arguments, "--sweep", "clients=3:12", "--json").stdout)
+    (curve,) = [c for c in told["growth"] if (c["name"], c["quantity"]) == ("ckks malicious", "client")]
+    assert "not at 3" in told["growth_stopped"]["ckks malicious clients"] and min(curve["sizes"]) > 3
+
+
+def test_without_tenseal_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tenseal", None)
+    told = json.loads(
+        run("--length", 100, "--only", "tenseal interop", "--peers", "tenseal", "--budget", 2, "--json").stdout
+    )
+    missing = {each["name"]: each["reason"] for each in told["missing"]}
+    assert all("secagg[tenseal]" in missing[name] for name in ("tenseal interop", "peer tenseal"))
+
+
+def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    result = run("--length", 500, "--only", "pairwise full", "--budget", 2)
+    assert result.exit_code == 0 and "Milliseconds of a round" in result.stdout
+    assert "pairwise, full graph (about" not in result.stderr and "/3" in result.stderr
+
+
+def test_a_file_that_cannot_be_put_in_place_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Path, target: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    result = run("--length", 100, "--only", "pairwise full", "--budget", 1, "--csv", tmp_path / "out.csv")
+    assert result.exit_code == 2 and "No space left" in result.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -244,8 +244,3 @@ def free_memory() -> float:
     except OSError:
         pass
     return 4.0 * 2**30
-
-
-def plain_seconds(results: Sequence[Result]) -> float | None:
-    """Return a client's and the server's seconds without protection, for comparison."""
-    return next((r.total("client") + r.total("server") for r in results if r.name == "plaintext"), None)
