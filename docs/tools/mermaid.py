@@ -18,8 +18,8 @@ WIDTH = 400  # of what is shown on a narrow screen without shrinking
 STATE = re.compile(r"^(\w[\w ]*?) --> (\w[\w ]*?): (.+)$")
 PARTICIPANT = re.compile(r"^participant (\w+) as (.+)$")
 MESSAGE = re.compile(r"^(\w+)->>(\w+): (.+)$")
-NODE = re.compile(r"^(\w+)(?:\{\"?(.+?)\"?\}|\[\"?(.+?)\"?\])$")
-ARROW = re.compile(r"^(\w+) -->(?:\|(.+?)\|)? (\w+)$")
+NODE = re.compile(r"^(\w+)(\{\"(.+)\"\}|\[\"(.+)\"\])$")
+ARROW = re.compile(r"^(\w+) -->(?:\|(.+?)\|)? (.+)$")
 
 
 def wrap(text: str, width: float) -> list[str]:
@@ -42,9 +42,7 @@ def text(x: float, y: float, words: str, *, kind: str = "", anchor: str = "middl
 
 def box(x: float, y: float, width: float, height: float, kind: str, round_by: float = 6) -> str:
     """Return a rectangle."""
-    return (
-        f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="{round_by:g}" class="{kind}"/>'  #
-    )
+    return f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="{round_by:g}" class="{kind}"/>'
 
 
 def line(points: list[tuple[float, float]], *, head: bool = False) -> str:
@@ -114,9 +112,10 @@ def state_diagram(lines: list[str]) -> str:
     wide = max(len(name) for name in order) * CHARACTER + 34
     x0 = 16.0 + left_gap * len(back) + (8 if back else 0)
     middle = x0 + wide / 2
-    reach = max((len(each) for labels in straight.values() for each in labels), default=0) * CHARACTER
+    reach = max((len(each) for said in straight.values() for each in said), default=0) * CHARACTER
     right = max(x0 + wide, middle + 8 + reach) + 14
-    parts = []
+    parts: list[str] = []
+    labels: list[str] = []  # over all lines
 
     def top(place: int) -> float:
         return 8.0 + place * step
@@ -125,19 +124,20 @@ def state_diagram(lines: list[str]) -> str:
         for place, trunk in enumerate(group):
             x = x0 - 18 - left_gap * place if side < 0 else right + left_gap * place
             edge = x0 if side < 0 else x0 + wide
-            shift = 9 - 7 * (place % 3)
+            shift = 6 - 6 * (place % 3)
             goal = top(trunk.target) + high / 2 + shift
-            for source in trunk.sources:
-                start = top(source) + high / 2 + shift
-                parts.append(line([(edge, start), (x, start), (x, goal), (edge, goal)], head=True))
+            far, *near = sorted(trunk.sources, key=lambda source: -abs(source - trunk.target))
+            heights = [top(source) + high / 2 + shift for source in near]
+            parts += [line([(edge, y), (x, y)]) for y in heights]
+            start = top(far) + high / 2 + shift
+            parts.append(line([(edge, start), (x, start), (x, goal), (edge, goal)], head=True))
             centre = (top(trunk.top) + top(trunk.bottom) + high) / 2
-            parts.append(text(x - 5 * (1 if side < 0 else -1.0), centre, trunk.label, turn=-90 if side < 0 else 90))
-    for source, labels in straight.items():
+            labels.append(text(x - 5 * (1 if side < 0 else -1.0), centre, trunk.label, turn=-90 if side < 0 else 90))
+    for source, said in straight.items():
         parts.append(line([(middle, top(source) + high), (middle, top(source + 1))], head=True))
-        parts.extend(
-            text(middle + 9, top(source) + high + 21 + LINE * i, label, anchor="start")  #
-            for i, label in enumerate(labels)
-        )
+        below = top(source) + high + 21
+        labels += [text(middle + 9, below + LINE * i, label, anchor="start") for i, label in enumerate(said)]
+    parts += labels
     for place, name in enumerate(order):
         parts.append(box(x0, top(place), wide, high, "state", 17))
         parts.append(text(middle, top(place) + 22, name, kind="strong"))
@@ -156,20 +156,23 @@ def sequence_diagram(lines: list[str]) -> str:
             messages.append((match[1], match[2], match[3]))
         else:
             raise ValueError(f"neither a participant nor a message between two: {row!r}")
-    spans = [len(label) * CHARACTER + 26 for *_, label in messages]
-    gap = max(150.0, *spans)
+    gap = 140.0 if len(names) > 2 else 210.0
+    written = [wrap(label, gap - 20) for *_, label in messages]
     x = {name: 56 + gap * place for place, name in enumerate(names)}
-    bottom = 52 + 38 * len(messages) + 12
+    bottom = 64 + sum(20 + LINE * len(each) for each in written)
     parts = []
     for name, words in names.items():
         parts.append(f'<path class="life" d="M{x[name]:g} 38 L{x[name]:g} {bottom:g}"/>')
         wide = len(words) * CHARACTER + 22
         parts.append(box(x[name] - wide / 2, 6, wide, 32, "state"))
         parts.append(text(x[name], 27, words, kind="strong"))
-    for place, (source, target, label) in enumerate(messages):
-        y = 76 + 38 * place
+    y = 38
+    for (source, target, _), label in zip(messages, written, strict=True):
+        y += 20
+        for each in label:
+            y += LINE
+            parts.append(text((x[source] + x[target]) / 2, y - 6, each))
         parts.append(line([(x[source], y), (x[target], y)], head=True))
-        parts.append(text((x[source] + x[target]) / 2, y - 6, label))
     return svg(112 + gap * (len(names) - 1), bottom + 6, parts, "Messages between " + ", ".join(names.values()))
 
 
@@ -179,17 +182,18 @@ def flowchart(lines: list[str]) -> str:
     children: dict[str, list[tuple[str, str]]] = {}
     parents: dict[str, str] = {}
     for row in lines:
-        if match := NODE.match(row):
-            words[match[1]] = (match[2] or match[3], match[2] is not None)
-        elif match := ARROW.match(row):
-            if match[3] in parents:
-                raise ValueError(f"not a tree: two ways lead to {match[3]}")
-            parents[match[3]] = match[1]
-            children.setdefault(match[1], []).append((match[2] or "", match[3]))
-        else:
-            raise ValueError(f"neither a node nor an arrow: {row!r}")
+        arrow = ARROW.match(row)
+        node = NODE.match(arrow[3] if arrow else row)
+        if node is None:
+            raise ValueError(f"neither a node nor an arrow to one: {row!r}")
+        if node[1] in words:
+            raise ValueError(f"not a tree: {node[1]} stands twice")
+        words[node[1]] = (node[3] or node[4], node[3] is not None)
+        if arrow:
+            parents[node[1]] = arrow[1]
+            children.setdefault(arrow[1], []).append((arrow[2] or "", node[1]))
     roots = [name for name in words if name not in parents]
-    if len(roots) != 1 or set(parents) | set(roots) != set(words):
+    if len(roots) != 1 or not set(children) <= set(words):
         raise ValueError("a flowchart here is one tree whose nodes are all described")
     parts: list[str] = []
     indent, y = 30, 8.0
@@ -199,17 +203,16 @@ def flowchart(lines: list[str]) -> str:
         said, question = words[name]
         x = 8.0 + indent * depth
         if label:
-            parts.append(text(x + 2, y + 13, label, anchor="start", kind="label"))
-            y += LINE + 1
+            for each in wrap(label, WIDTH - x - 10):
+                parts.append(text(x + 2, y + 13, each, anchor="start", kind="label"))
+                y += LINE
         written = wrap(said, WIDTH - x - 30)
         high = LINE * len(written) + 14
         if trunk is not None:
             parts.append(line([trunk, (trunk[0], y + 16), (x, y + 16)], head=True))
         parts.append(box(x, y, WIDTH - 8 - x, high, "question" if question else "answer", 14 if question else 4))
         for number, each in enumerate(written):
-            parts.append(
-                text(x + 12, y + 20 + LINE * number, each, anchor="start", kind="" if question else "strong")  #
-            )
+            parts.append(text(x + 12, y + 20 + LINE * number, each, anchor="start", kind="" if question else "strong"))
         start = (x + 14, y + high)
         y += high + 10
         for below, child in children.get(name, []):
