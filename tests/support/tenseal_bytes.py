@@ -7,9 +7,9 @@ import struct
 import zlib
 
 import numpy as np
+import tenseal as ts
 import zstandard
 
-import tenseal as ts
 from secagg.integrations.tenseal import SharedContext
 
 SETS = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 import tenseal
+
 from secagg.errors import AbortError, DecodeError
 from secagg.integrations.tenseal import CiphertextSum, SharedContext
 
