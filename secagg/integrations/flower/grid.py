@@ -81,9 +81,9 @@ class SecureGrid(Grid):
     trust : {"roster", "first-use", "simulation"}, optional
         ``"roster"`` (default): everybody holds the same roster, compared beforehand. ``"first-use"``: nodes keep the first roster
         that this server shows them, which trusts the server once. ``"simulation"``: keys and roster of one run.
-    identity : Identity or path-like, optional
+    identity : Identity or str or os.PathLike, optional
         The server's key; a simulation makes its own.
-    roster : Roster or path-like, optional
+    roster : Roster or str or os.PathLike, optional
         For ``"roster"``. For ``"first-use"`` a path is where it is kept.
     clients : int, optional
         How many nodes to wait for before the first round, up to `join_timeout`. Default: as many as the roster has.

@@ -68,7 +68,7 @@ class Claim:
 
         Parameters
         ----------
-        startup : path-like
+        startup : str or os.PathLike
             The directory with ``client.crt`` and ``client.key``, or ``server.crt`` and ``server.key``.
         key : PublicKey
             The party's, under the name in the certificate.

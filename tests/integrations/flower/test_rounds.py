@@ -158,7 +158,9 @@ def test_the_same_search_finds_what_plain_flower_sends(federation):
     arrays = reply.content["arrays"]
     before = plain.arrays()["hidden.bias"].numpy()
     assert np.allclose(arrays["hidden.bias"].numpy() - before, update_of(i, 1, "hidden.bias", before.shape))
-    sent = b"".join(array.data for array in arrays.values()) + np.float64(reply.content["metrics"]["train_loss"]).tobytes()
+    sent = (
+        b"".join(array.data for array in arrays.values()) + np.float64(reply.content["metrics"]["train_loss"]).tobytes()
+    )
     assert set(in_clear(sent + b"num-examples", i, 1)) >= {"a loss", "a weight"}
 
 
