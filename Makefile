@@ -18,7 +18,7 @@ unexport PYTHONPATH
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # What the wheel is made of. The list is kept too, so that a deleted file also makes a new wheel.
-SOURCES := pyproject.toml setup.py MANIFEST.in build_ffi.py README.md LICENSE secagg/py.typed \
+SOURCES := pyproject.toml setup.py MANIFEST.in build_ffi.py README.md LICENSE secagg/py.typed $(sort $(wildcard secagg/vectors/*.json)) \
 	$(sort $(shell find secagg native -name '*.py' -o -name '*.c' -o -name '*.h'))
 
 # The working directory, and with it secagg/, stays off sys.path, also in the processes that tests start: what is tested is
@@ -39,7 +39,7 @@ INTEGRATIONS := $(sort $(patsubst tests/integrations/%/requirements.txt,%,$(wild
 PREVIOUS := $(sort $(patsubst tests/integrations/%/requirements-previous.txt,%-previous,\
 	$(wildcard tests/integrations/*/requirements-previous.txt)))
 
-.PHONY: help install demo test test-integrations test-all cross lint format docs bench bench-full clean FORCE
+.PHONY: help install demo test test-integrations test-all cross lint format docs bench bench-full dist clean FORCE
 
 help:  ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,7 +61,7 @@ define integrate
 	@echo "== $(2)"
 	rm -f .integrations/$(2)/coverage
 	$(INSTALLED) COVERAGE_FILE=.integrations/$(2)/coverage .integrations/$(2)/bin/python -m coverage run --rcfile=tests/integrations/coverage.ini \
-		--include='*/secagg/integrations/$(1)/*,*/secagg/integrations/$(1).py' \
+		--include='*/secagg/integrations/$(1)/*,*/secagg/integrations/$(1).py,*/secagg/cli/bench/$(1).py' \
 		-m pytest -c tests/integrations/pytest.ini --rootdir . --confcutdir tests/integrations -m "$(3)" tests/integrations/$(1)
 	COVERAGE_FILE=.integrations/$(2)/coverage .integrations/$(2)/bin/python -P -m coverage report --rcfile=tests/integrations/coverage.ini
 
@@ -119,6 +119,9 @@ bench-full: $(STAMP) $(PEERS) $(INTEGRATIONS:%=.integrations/%/installed)  ## Th
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install -qq -r $< && touch $@ || echo "$*: cannot be installed here"
 
+dist: $(STAMP)  ## Build sdist, abi3 wheel and pure wheel into release/, look inside, and try each in a bare environment
+	$(BIN)/python -P .ci/dist release
+
 # Kept, so that another wheel does not mean another environment.
 .SECONDARY: $(foreach name,$(INTEGRATIONS) $(PREVIOUS),.integrations/$(name)/ready)
 
@@ -141,7 +144,7 @@ endef
 	touch $@
 
 clean:  ## Remove everything that make made
-	rm -rf $(VENV) .integrations build dist site .bench .benchmarks .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .integrations build dist release site .bench .benchmarks .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	rm -rf .coverage .coverage.* htmlcov secagg.egg-info secagg/_native*.so secagg/_native*.c
 	find secagg tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 

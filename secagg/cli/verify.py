@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from secagg.cli.files import columns, using
-from secagg.errors import AuthenticationError, InputError, ParameterError
-from secagg.files import read_bounded
+from secagg.cli.toml import read_params
+from secagg.errors import AuthenticationError, InputError
 from secagg.identity import Roster
 from secagg.params import Params
 from secagg.receipt import Receipt
@@ -19,7 +19,6 @@ from secagg.wire import HOLDER
 
 __all__ = ["verify"]
 
-MAX_PARAMS_BYTES = 1 << 26
 COUNTED, LEFT_OUT, NOTHING = "counted", "made, not counted", "none made"
 
 
@@ -88,14 +87,7 @@ def _read(receipt: Path, roster: Path, params: Path | None, threshold: int, ledg
         read = Receipt.load(receipt)
     with using(roster):
         known = Roster.load(roster)
-    agreed = None
-    if params is not None:
-        with using(params):
-            content = read_bounded(params, MAX_PARAMS_BYTES)
-        try:
-            agreed = Params.from_bytes(content)
-        except ParameterError as refused:
-            raise InputError(f"{params}: {refused}") from None
+    agreed = None if params is None else read_params(params)
     sent = None if ledger is None else read_sent(ledger, read.session, read.round_id)
     return _Case(read, known, agreed, threshold, sent)
 

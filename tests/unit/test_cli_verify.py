@@ -363,7 +363,7 @@ def test_mistakes_are_one_line_and_status_2(fed: Federation, tmp_path: Path) -> 
     assert "not a roster but a receipt" in mistake(run(fed, "--roster", fed.home / "receipt.json"))
     assert "No such file" in mistake(run(fed, "--roster", tmp_path / "absent"))
     assert "No such file" in mistake(run(fed, "--params", tmp_path / "absent"))
-    assert "receipt.json: not the canonical bytes" in mistake(run(fed, "--params", fed.home / "receipt.json"))
+    assert "receipt.json: not TOML" in mistake(run(fed, "--params", fed.home / "receipt.json"))
     assert "--threshold" in mistake(run(fed, "--threshold", 0))
 
 
