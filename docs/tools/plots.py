@@ -114,7 +114,7 @@ def bars(rows: Sequence[dict[str, Any]], title: str, unit: str) -> str:
     for place, row in enumerate(rows):
         y = top + step * place
         one, end = sorted((at(1.0), at(row["value"])))
-        parts.append(say(left, y + 14, f"{row['name']}, n={row['n']}, {short(row['length'])} values"))
+        parts.append(say(left, y + 14, f"{row['name']}, n={row['n']}, length {short(row['length'])}"))
         parts.append(
             f'<rect class="first" fill="#2f7fd0" x="{one:.1f}" y="{y + 20:.1f}" width="{end - one:.1f}" height="13"/>'
         )
