@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 import tenseal as ts
+
 from secagg.errors import AbortError, DecodeError, InputError, ParameterError, StateError
 from secagg.integrations.tenseal import CiphertextSum, SharedContext, SumParams
 from support import tenseal_bytes as tb

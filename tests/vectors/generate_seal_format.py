@@ -10,9 +10,8 @@ import json
 import sys
 from pathlib import Path
 
-import zstandard
-
 import tenseal as ts
+import zstandard
 
 PATH = Path(__file__).with_name("seal_format.json")
 DEGREE, BITS, SCALE = 2048, [27, 27], 2.0**18
