@@ -61,7 +61,7 @@ define integrate
 	@echo "== $(2)"
 	rm -f .integrations/$(2)/coverage
 	$(INSTALLED) COVERAGE_FILE=.integrations/$(2)/coverage .integrations/$(2)/bin/python -m coverage run --rcfile=tests/integrations/coverage.ini \
-		--include='*/secagg/integrations/$(1)/*,*/secagg/integrations/$(1).py' \
+		--include='*/secagg/integrations/$(1)/*,*/secagg/integrations/$(1).py,*/secagg/cli/bench/$(1).py' \
 		-m pytest -c tests/integrations/pytest.ini --rootdir . --confcutdir tests/integrations -m "$(3)" tests/integrations/$(1)
 	COVERAGE_FILE=.integrations/$(2)/coverage .integrations/$(2)/bin/python -P -m coverage report --rcfile=tests/integrations/coverage.ini
 

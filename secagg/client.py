@@ -70,7 +70,7 @@ class Client:
     roster : Roster
     session : bytes, optional
         16-byte session id to insist on; learnt from the first request otherwise.
-    ledger : path-like, optional
+    ledger : str or os.PathLike, optional
         File in which this client remembers, durably, what it has sent (see `secagg.store.Ledger`). Without one, a client whose
         state is rolled back or copied can be made to answer twice: docs/threat-model.md says what that costs.
     rounding_seed : bytes, optional

@@ -46,7 +46,7 @@ class KeyHolder:
     roster : Roster
     session : bytes, optional
         16-byte session id to insist on; learnt from the first request otherwise.
-    ledger : path-like, optional
+    ledger : str or os.PathLike, optional
         File in which it remembers, durably, which sum of a round it decrypted; not the file of a client. Without one, a holder
         whose state is rolled back or copied can be made to decrypt two sums of one round, and so their difference.
     spool : int

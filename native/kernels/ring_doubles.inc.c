@@ -3,7 +3,8 @@
  * A product of integers h + l = a b is exact in two doubles (l by the fused operation), c = round(h / q) is its quotient but for an
  * error, and (h - c q) + l its remainder, exactly: all are integers below 2^53. In units of q, the remainder's size is at
  * most T(z) = 0.5 + 0.375 z for |a| <= z q and 0 <= b < q, since three roundings of 2^-53 err by 3 z 2^50 / 2^53 in c. Transforms
- * keep |values| below 2 q, and sums below 4 q < 2^52. No operation's time depends on its values: none is denormal, infinite or NaN.
+ * keep |values| below 2 q, and sums below 4 q < 2^52. The processor rounds to nearest, as everywhere a program has not asked for
+ * something else. No operation's time depends on its values: none is denormal, infinite or NaN.
  *
  * The including file has included ring_lanes.inc.c and defines the type dvec (SA_WIDTH doubles), SA_FMA(a, b, c) = a b + c,
  * SA_FNMA(a, b, c) = c - a b and SA_ROUND(v); and, after ring_doubles.inc.c, what does the stages within two registers:

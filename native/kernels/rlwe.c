@@ -155,36 +155,57 @@ static int padding_is_zero(const uint8_t *packed, size_t n, unsigned bits)
     return used == 0 || packed[packed_bytes(n, bits) - 1] >> used == 0;
 }
 
+/* Coefficients that are unpacked and added in one go, and how many bytes ahead of them the second cache is asked for: what comes
+ * from outside lies in small pages, at whose ends hardware stops looking ahead. */
+#define SA_PIECE 256
+#define SA_AHEAD 8192
+
+static void ask_ahead(const void *p, size_t nbytes)
+{
+    for (size_t at = SA_AHEAD; at < SA_AHEAD + nbytes; at += 64)
+        __builtin_prefetch((const uint8_t *)p + at, 0, 2);
+}
+
+/* Adds count packed residues to acc, or with `back` takes them away. Everything is public: ciphertexts. */
+static uint64_t piecewise(struct sa_ring_work *work, uint64_t *acc, const uint8_t *payload, size_t count, int back, uint64_t *seen)
+{
+    const uint64_t q = work->ring.q;
+    uint64_t *const c = work->poly[0];
+    uint64_t over = 0;
+    for (size_t at = 0; at < count; at += SA_PIECE) {
+        const size_t take = sa_min(SA_PIECE, count - at);
+        ask_ahead(acc + at, 8 * take);
+        ask_ahead(payload, packed_bytes(take, work->ring.bits));
+        unpack(work, payload, c, take);
+        payload += packed_bytes(take, work->ring.bits);
+        if (back)
+            work->fns->subtract(q, acc + at, c, take);
+        else
+            over |= work->fns->checked_add(q, acc + at, c, take, seen);
+    }
+    return over;
+}
+
 /* Adds a payload to c1, of which there may be none, and to c0, or with `back` takes away what adding it has added. Everything is
  * public: ciphertexts. */
 static int payload_apply(struct sa_ring_work *start, uint64_t *c1, uint64_t *c0, size_t n, const uint8_t *payload, int back)
 {
     struct sa_ring_work work = *start;
-    const uint64_t q = work.ring.q;
     const size_t degree = work.ring.n;
-    uint64_t *const c = work.poly[0];
     uint64_t over = 0;
     int bad = SA_OK;
     SA_POLYNOMIALS({
         uint64_t seen = 0;
         if (c1 != NULL) {
-            unpack(&work, payload, c, degree);
+            over |= piecewise(&work, c1 + p * degree, payload, degree, back, &seen);
             payload += packed_bytes(degree, work.ring.bits);
-            if (back)
-                work.fns->subtract(q, c1 + p * degree, c, degree);
-            else
-                over |= work.fns->checked_add(q, c1 + p * degree, c, degree, &seen);
             if (seen == 0 && !back)
                 bad = SA_ERR_TRANSPARENT;
         }
         if (!padding_is_zero(payload, count, work.ring.bits))
             bad = SA_ERR_PADDING;
-        unpack(&work, payload, c, count);
+        over |= piecewise(&work, c0 + done, payload, count, back, &seen);
         payload += packed_bytes(count, work.ring.bits);
-        if (back)
-            work.fns->subtract(q, c0 + done, c, count);
-        else
-            over |= work.fns->checked_add(q, c0 + done, c, count, &seen);
     })
     return over >> 63 != 0 ? SA_ERR_RESIDUE : bad;
 }

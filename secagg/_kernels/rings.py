@@ -40,6 +40,11 @@ def _require_residues(name: str, array: U64, like: U64 | None = None) -> None:
         raise InputError(f"{name} must have the shape {like.shape}, not {array.shape}")
 
 
+def _require_canonical(plan: RingPlan, name: str, array: U64) -> None:
+    if int(array.max()) >= plan.modulus:
+        raise InputError(f"{name} holds a residue that is not below the modulus")
+
+
 def _count(plan: RingPlan, n: int) -> int:
     return -(-n // plan.degree)
 
@@ -73,7 +78,8 @@ class Rings:
     """The part of `Kernels` for polynomials modulo X^N + 1 and q.
 
     Residues are uint64 and canonical, that is below q; polynomials are the rows of a 2-D C-contiguous array. What is not
-    canonical is refused before anything is written. A plan comes from `ring_plan`. All of it is constant time in what is
+    canonical is refused before anything is written, but for the sums c1 and c0 that others are added to: these are their owner's,
+    and taken as they are. A plan comes from `ring_plan`. All of it is constant time in what is
     secret, in the C module; the fallback makes no such claim.
     """
 
@@ -158,6 +164,7 @@ class Rings:
         _require_polys(plan, "public", public)
         if len(public) != 2:
             raise InputError("public must be the transforms of a and b")
+        _require_canonical(plan, "public", public)
         self._require_message(plan, values, delta, key, first)
         if pad is not None:
             require_bytes("pad", pad, KEY_BYTES)
@@ -218,6 +225,7 @@ class Rings:
         require_array("secret", secret, WORDS)
         if len(secret) != plan.degree:
             raise InputError("secret must be one polynomial")
+        _require_canonical(plan, "secret", secret)
 
     @staticmethod
     def _require_message(plan: RingPlan, values: U64, delta: int, key: bytes, first: int) -> None:

@@ -405,9 +405,11 @@ class SecretKey(KeyObject):
             c1, c0 = ciphertext
         if not isinstance(c0, np.ndarray):
             raise InputError("a ciphertext is a sum, or the arrays c1 and c0")
-        opened = c0.copy()
-        for pad, first in pads:
+        lifted = list(pads)
+        opened = c0.copy() if lifted else c0
+        for pad, first in lifted:
             self.ring.add_uniform(opened, pad, 0, first, subtract=True)
         values, worst = _kernels.rlwe_decrypt(self.ring.plan, self._transformed[0], c1, opened, delta)
-        opened.fill(0)
+        if lifted:
+            opened.fill(0)
         return values, worst

@@ -46,7 +46,7 @@ class Ledger:
 
     Parameters
     ----------
-    path : path-like
+    path : str or os.PathLike
         Created, readable by its owner only, if it is not there. Keep it on a local disk, out of images and backups that are
         restored: a ledger that is rolled back remembers as little as none.
     me : str

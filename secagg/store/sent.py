@@ -60,7 +60,7 @@ def read_sent(path: str | os.PathLike[str], session: bytes, round_id: int) -> Se
 
     Parameters
     ----------
-    path : path-like
+    path : str or os.PathLike
         A file of `Ledger`.
     session : bytes
         16 bytes.

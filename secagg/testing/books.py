@@ -118,9 +118,10 @@ class Audit:
             Another result, another end than it had to have, or a round that is still open.
         """
         server = self._server
-        if aborted is None and server.phase != "idle":
+        if server.phase != "idle":
+            ended = "returned" if aborted is None else "raised AbortError"
             raise ConformanceError(
-                self.where + f'run() returned in phase {server.phase!r}; expected "idle": close_phase until then'
+                self.where + f'run() {ended} in phase {server.phase!r}; expected "idle": close_phase until then'
             )
         if aborts:
             if aborted is None:

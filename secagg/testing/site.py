@@ -78,7 +78,7 @@ class Site:
 
     Parameters
     ----------
-    home : path-like
+    home : str or os.PathLike
         Its directory, which the suite has filled.
 
     Attributes

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from secagg.errors import AbortError, AuthenticationError, InputError, PeerError
+from secagg.errors import AbortError, AuthenticationError, InputError, PeerError, ThresholdError
 from secagg.protocols.ckks.messages import Kind
 from secagg.store import Ledger
 from secagg.wire import HOLDER, decode_frame
@@ -286,6 +286,20 @@ def test_a_holder_with_its_ledger_but_without_state_makes_a_key_and_no_second_su
     while f.server.phase != "idle":
         f.phase()
     f.check(f.ids, 4)
+
+
+def test_a_holder_that_lost_its_state_costs_one_round():
+    f = Encrypted(5, rounds_per_setup=50)
+    f.round(1)
+    f.holder = f.new_holder()
+    with pytest.raises(ThresholdError, match="answers of the key holder"):
+        f.round(2)
+    f.round(3)
+    f.check(f.ids, 3)
+    f.round(4)
+    assert (
+        sum(decode_frame(frame, max_bytes=1 << 30)[0] == Kind.KEY_REQUEST for to, frame in f.down if to == HOLDER) == 2
+    )
 
 
 def test_fault_52_without_room_for_its_ledger_the_holder_decrypts_nothing(memory, monkeypatch):

@@ -110,6 +110,8 @@ class Server:
         try:
             getattr(self, f"_close_{self.phase}")()
         except (AbortError, PeerError):
+            if self.phase == "decrypt":  # the key holder may have lost its key
+                self.key, self.announcement, self.shown = None, None, set()
             self.abort()
             raise
 

@@ -11,7 +11,7 @@ from carrier import Hub, serve_client
 import secagg
 from secagg.testing import conformance
 
-PATIENCE = 0.5  # seconds; the suite lets clients fall silent
+PATIENCE = 1.5  # seconds; the suite lets clients fall silent, and a busy machine takes its time
 
 
 class Tcp:

@@ -13,6 +13,7 @@ from secagg.errors import ParameterError, PeerError
 from secagg.identity import Identity, Roster
 from secagg.integrations.flower.carriage import Carrier, records, settings_of
 from secagg.integrations.flower.enrolment import CHALLENGE_BYTES, Claim, Trust, read_answer
+from secagg.wire import HOLDER
 
 __all__ = ["Directory"]
 
@@ -34,13 +35,27 @@ class Directory:
         None makes one of those who answer first.
     clients : int or None
         How many nodes to wait for before a roster is made, or before the first round.
+    holding : bool
+        Whether rounds need a key holder.
     """
 
     def __init__(
-        self, grid: Any, carrier: Carrier, trust: Trust, identity: Identity, roster: Roster | None, clients: int | None
+        self,
+        grid: Any,
+        carrier: Carrier,
+        trust: Trust,
+        identity: Identity,
+        roster: Roster | None,
+        clients: int | None,
+        *,
+        holding: bool = False,
     ) -> None:
         self._grid, self._carrier, self._trust, self._identity = grid, carrier, trust, identity
-        self._wanted = len(roster) if clients is None and roster is not None else clients
+        self._holding = holding
+        self._wanted = clients
+        if clients is None and roster is not None:
+            apart = holding and all(roster.key(name) != roster.holder for name in roster)  # on a node of its own
+            self._wanted = len(roster) + apart
         self._waited = False
         self._seen: dict[int, str | None] = {}  # None: a stranger
         self.roster = roster
@@ -54,6 +69,11 @@ class Directory:
     def is_stranger(self, node: int) -> bool:
         """Whether a node has answered and is nobody on the roster."""
         return node in self._seen and self.name(node) is None
+
+    @property
+    def lacks_holder(self) -> bool:
+        """Whether rounds need a key holder and none is connected."""
+        return self._holding and self.homes.get(HOLDER) not in set(self._grid.get_node_ids())
 
     def wait(self, seconds: float) -> None:
         """Return, once, when as many nodes as wanted are connected, or time is up.
@@ -77,7 +97,7 @@ class Directory:
         Raises
         ------
         ParameterError
-            Nobody answered of whom a roster could be made.
+            Nobody answered of whom a roster could be made, or not one node that would hold the key.
         """
         new = [node for node in self._grid.get_node_ids() if node not in self._seen]
         challenge = os.urandom(CHALLENGE_BYTES)
@@ -96,14 +116,29 @@ class Directory:
             except PeerError as error:
                 log.warning("secagg: node %s does not enrol: %s", node, error.reason)
         if self.roster is None:
-            if not claims:
-                raise ParameterError("no node answered, so there is nobody to put on a roster")
-            self.roster = Roster({claim.name: claim.key for claim in claims.values()}, self._identity.verify_key)
+            self.roster = self._make(list(claims.values()))
         for node, claim in claims.items():
             known = claim.name in self.roster and self.roster.key(claim.name) == claim.key
             self._seen[node] = claim.name if known else None
-            if known:  # a client that moved, say restarted, is found at its new node
+            # Whoever moved, say restarted, is found at its new node.
+            if known:
                 self.homes[claim.name] = node
-            else:
+            if holds := claim.holds and claim.key == self.roster.holder:
+                self.homes[HOLDER] = node
+            if not known and not holds:
                 log.warning("secagg: node %s says it is %r, who is not on the roster with that key", node, claim.name)
         return self.roster
+
+    def _make(self, claims: list[Claim]) -> Roster:
+        """Return a roster of those who answered, with a key holder if there has to be one."""
+        clients = {claim.name: claim.key for claim in claims if claim.name}
+        if not clients:
+            raise ParameterError("no node answered, so there is nobody to put on a roster")
+        willing = sorted((claim.name, claim.key) for claim in claims if claim.holds) if self._holding else []
+        if self._trust == "simulation":
+            willing = willing[:1]  # all nodes are one machine: one is as good as another
+        if self._holding and len(willing) != 1:
+            raise ParameterError(
+                f"{len(willing)} nodes would hold the key, and it has to be one: its config names a secagg-holder-ledger"
+            )
+        return Roster(clients, self._identity.verify_key, willing[0][1] if willing else None)

@@ -81,9 +81,9 @@ class SecureGrid(Grid):
     trust : {"roster", "first-use", "simulation"}, optional
         ``"roster"`` (default): everybody holds the same roster, compared beforehand. ``"first-use"``: nodes keep the first roster
         that this server shows them, which trusts the server once. ``"simulation"``: keys and roster of one run.
-    identity : Identity or path-like, optional
+    identity : Identity or str or os.PathLike, optional
         The server's key; a simulation makes its own.
-    roster : Roster or path-like, optional
+    roster : Roster or str or os.PathLike, optional
         For ``"roster"``. For ``"first-use"`` a path is where it is kept.
     clients : int, optional
         How many nodes to wait for before the first round, up to `join_timeout`. Default: as many as the roster has.
@@ -100,7 +100,8 @@ class SecureGrid(Grid):
     accept : collection of type
         Strategies of your own that need no more than the mean; see `check_strategy`.
     **planned
-        For `secagg.plan`: dropout, corrupt, clip, error, rounds_per_setup, any field of `Params`.
+        For `secagg.plan`: dropout, corrupt, clip, error, rounds_per_setup, any field of `Params`. Encrypted sums are
+        ``protocol="ckks", reveal="server"``, with a node that holds the key.
 
     Raises
     ------
@@ -112,7 +113,7 @@ class SecureGrid(Grid):
     Notes
     -----
     A round that too few survive is logged, and the strategy gets no replies: its model stays as it was. A round costs two
-    exchanges, and two more when keys are exchanged; in the first, nodes say who they are.
+    exchanges, and two more when keys are exchanged (one with ``protocol="ckks"``); in the first, nodes say who they are.
     """
 
     def __init__(
@@ -146,6 +147,7 @@ class SecureGrid(Grid):
                 "the strategy evaluates on clients, but no metrics were named: give evaluate_metrics=(...), or the strategy "
                 "fraction_evaluate=0.0"
             )
+        _check_protocol(planned)
         if taken := sorted({"layout", "length", "segments", "metrics", "clients"} & set(planned)):
             raise ParameterError(f"{taken[0]} follows from the model, encodings, the metrics' names and the roster")
         self._grid, self._strategy, self._planned = grid, strategy, planned
@@ -156,7 +158,12 @@ class SecureGrid(Grid):
         self._identity, held = self._keys(
             identity or config.get("secagg-identity") or None, roster or config.get("secagg-roster") or None
         )
-        self._directory = Directory(grid, self._carrier, self._trust, self._identity, held, clients)
+        holding = planned.get("protocol") == "ckks"
+        if holding and held is not None and held.holder is None:
+            raise ParameterError(
+                "protocol='ckks' needs a key holder on the roster: secagg roster make --holder KEY.pub"
+            )
+        self._directory = Directory(grid, self._carrier, self._trust, self._identity, held, clients, holding=holding)
         if self._trust == "first-use" and held is None and clients is None:
             raise ParameterError(
                 "trust='first-use' needs clients=, how many nodes to wait for before the roster is made"
@@ -208,6 +215,9 @@ class SecureGrid(Grid):
         if len(asked) < session.params.min_clients:
             needed = session.params.min_clients
             log.error("secagg: %s round skipped: %d of its clients are there, %d are needed", kind, len(asked), needed)
+            return []
+        if self._directory.lacks_holder:
+            log.error("secagg: %s round skipped: no connected node holds the key (secagg-holder-ledger)", kind)
             return []
         try:
             found = session.run(asked, self._directory.homes, timeout, self._phase_timeout)
@@ -289,7 +299,7 @@ class SecureGrid(Grid):
         sample = min(clients, max(int(clients * fraction), getattr(self._strategy, f"min_{kind}_nodes", 2)))
         options = {"sample": sample, "max_weight": self._max_weight} | options
         if kind == EVALUATE:
-            for name in ("clip", "error", "encoding"):
+            for name in ("clip", "error", "encoding", "ring"):
                 options.pop(name, None)
             layout = Layout.of(dict.fromkeys(names, 0.0))
             return plan(clients, layout=layout, encoding=self._metrics_encoding, **options)
@@ -338,6 +348,14 @@ def _names(metrics: Collection[str]) -> tuple[str, ...]:
     if isinstance(metrics, str) or not all(isinstance(name, str) and name for name in metrics):
         raise ParameterError("metrics are a collection of names")
     return tuple(metrics)
+
+
+def _check_protocol(planned: Mapping[str, Any]) -> None:
+    if planned.get("protocol") == "ckks" and planned.get("reveal") != "server":
+        raise ParameterError(
+            "protocol='ckks' needs reveal='server' here: a strategy makes the next model of the mean, at the server; under "
+            "reveal='holder' the server never has it"
+        )
 
 
 def _kind(tasks: Iterable[Message]) -> str:

@@ -15,11 +15,13 @@ from flwr.app import ArrayRecord, Context, Message, RecordDict
 
 from secagg.client import Client
 from secagg.errors import InputError, ParameterError, SecAggError
+from secagg.holder import KeyHolder
 from secagg.integrations.flower.arrays import delta, model_hash, one_record, whole_weight
 from secagg.integrations.flower.carriage import error_reply, frames_of, records, settings_of, strip
-from secagg.integrations.flower.clients import opened
 from secagg.integrations.flower.enrolment import answer
 from secagg.integrations.flower.node import Node, load_node
+from secagg.integrations.flower.parties import opened, opened_holder
+from secagg.wire import HOLDER
 
 __all__ = ["secagg_mod"]
 
@@ -87,22 +89,50 @@ def _answer(message: Message, context: Context, call_next: Next, settings: dict[
     if settings.get("trust") != node.trust:
         raise ParameterError(f"the server runs with another trust than this node's {node.trust!r}")
     if settings.get("step") == "enrol":
-        claim = answer(settings.get("challenge"), context.node_id, settings.get("server"), node.name, node.identity)
+        claim = answer(
+            settings.get("challenge"),
+            context.node_id,
+            settings.get("server"),
+            node.name,
+            node.identity,
+            holds=node.holds,
+        )
         return Message(RecordDict(records(claim)), reply_to=message)
-    if settings.get("to") != node.name:
+    if settings.get("to") == HOLDER:
+        return _hold(message, context, settings, node.trusting(settings, context))
+    if not node.name or settings.get("to") != node.name:
         raise ParameterError(f"a message for another client than {node.name!r}, who lives on this node")
     return _round(message, context, call_next, settings, node.trusting(settings, context))
 
 
+def _hold(message: Message, context: Context, settings: dict[str, Any], node: Node) -> Message:
+    """Answer as the key holder: the app has no part in it."""
+    with opened_holder(context, message.metadata.message_type, settings, node) as holder:
+        notes = _receive(holder, message)
+        frames = holder.outbox()
+    return _reply(message, notes, frames)
+
+
+def _receive(party: Client | KeyHolder, message: Message) -> list[str]:
+    """Hand a message's frames to a party, and return what was wrong with them."""
+    notes = []
+    for frame in frames_of(message.content):
+        try:
+            party.receive(frame)
+        except SecAggError as error:  # refused, nothing of it was kept; the others may be good
+            notes.append(f"{type(error).__name__}: {error}")
+    return notes
+
+
+def _reply(message: Message, notes: list[str], frames: list[bytes]) -> Message:
+    for note in notes:
+        log.warning("secagg: %s", note)
+    return Message(RecordDict(records({"notes": notes}, frames)), reply_to=message)
+
+
 def _round(message: Message, context: Context, call_next: Next, settings: dict[str, Any], node: Node) -> Message:
-    place = f"secagg.{message.metadata.message_type}"
-    notes: list[str] = []
-    with opened(context, place, settings, node) as client:
-        for frame in frames_of(message.content):
-            try:
-                client.receive(frame)
-            except SecAggError as error:  # refused, nothing of it was kept; the others may be good
-                notes.append(f"{type(error).__name__}: {error}")
+    with opened(context, message.metadata.message_type, settings, node) as client:
+        notes = _receive(client, message)
         content = strip(message.content)
         if client.awaiting is not None and content.array_records:
             try:
@@ -110,9 +140,7 @@ def _round(message: Message, context: Context, call_next: Next, settings: dict[s
             except (_AppError, SecAggError) as error:
                 notes.append(f"no update: {error}")
         frames = client.outbox()
-    for note in notes:
-        log.warning("secagg: %s", note)
-    return Message(RecordDict(records({"notes": notes}, frames)), reply_to=message)
+    return _reply(message, notes, frames)
 
 
 def _submit(client: Client, message: Message, context: Context, call_next: Next, settings: dict[str, Any]) -> None:

@@ -19,8 +19,9 @@ from secagg.integrations.policy import Policy
 
 __all__ = ["Node", "load_node"]
 
-IDENTITY, ROSTER, LEDGER, POLICY, NAME, TRUST = (
-    "secagg-identity", "secagg-roster", "secagg-ledger", "secagg-policy", "secagg-name", "secagg-trust",
+IDENTITY, ROSTER, LEDGER, HOLDER_LEDGER, POLICY, NAME, TRUST = (
+    "secagg-identity", "secagg-roster", "secagg-ledger", "secagg-holder-ledger", "secagg-policy", "secagg-name",
+    "secagg-trust",
 )  # fmt: skip
 KEPT = "secagg.node"  # what a simulated node keeps in Context.state
 
@@ -30,11 +31,17 @@ class Node:
     """One node's side of a federation; `roster` is None until the server has shown one to trust at first use."""
 
     trust: Trust
-    name: str
+    name: str  # empty: no client lives here, only the key holder
     identity: Identity
     roster: Roster | None
     ledger: str | None
+    holder_ledger: str | None
     policy: Policy | None  # none in a simulation: there is nobody to protect
+
+    @property
+    def holds(self) -> bool:
+        """Whether this node takes the part of the key holder, if the roster's is its key."""
+        return self.trust == "simulation" or self.holder_ledger is not None
 
     def trusting(self, settings: dict[str, Any], context: Context) -> Node:
         """Return this node with a roster: its own, or the first one that it is shown, which it keeps.
@@ -46,8 +53,10 @@ class Node:
         """
         if self.roster is not None:
             return self
-        shown = roster_from(settings)
-        if self.name not in shown or shown.key(self.name) != self.identity.verify_key:
+        shown, key = roster_from(settings), self.identity.verify_key
+        listed = shown.key(self.name) == key if self.name in shown else not self.name
+        # A declared holder has its key in the roster or is none: a server that names another one was to be trusted once.
+        if not listed or (self.holder_ledger is not None and shown.holder != key):
             raise AuthenticationError("the roster that the server shows does not have this node's key")
         if self.trust == "simulation":
             context.state[KEPT] = ConfigRecord(dict(context.state[KEPT]) | roster_settings(shown))
@@ -97,14 +106,21 @@ def _deployed(context: Context, trust: Trust) -> Node:
         Identity.generate().save(path)
     identity = Identity.load(path)
     policy = Policy.load(_path(context, POLICY)) if POLICY in context.node_config else Policy()
-    ledger = _path(context, LEDGER) if LEDGER in context.node_config or policy.ledger else None
+    holder_ledger = _path(context, HOLDER_LEDGER) if HOLDER_LEDGER in context.node_config else None
     roster = None if trust == "first-use" and not roster_path.exists() else Roster.load(roster_path)
     if roster is None:
-        return Node(trust, _path(context, NAME), identity, None, ledger, policy)
-    names = [name for name in roster if roster.key(name) == identity.verify_key]
-    if not names:
-        raise ParameterError(f"the key in {path} is not on the roster {roster_path}")
-    return Node(trust, names[0], identity, roster, ledger, policy)
+        name = "" if holder_ledger is not None and NAME not in context.node_config else _path(context, NAME)
+    else:
+        name = next((name for name in roster if roster.key(name) == identity.verify_key), "")
+        if holder_ledger is not None and roster.holder != identity.verify_key:
+            raise ParameterError(
+                f"{HOLDER_LEDGER} is given, but the key in {path} is not the holder's on {roster_path}"
+            )
+        if not name and holder_ledger is None:
+            raise ParameterError(f"the key in {path} is not on the roster {roster_path}")
+    needed = bool(name) and policy.ledger
+    ledger = _path(context, LEDGER) if LEDGER in context.node_config or needed else None
+    return Node(trust, name, identity, roster, ledger, holder_ledger, policy)
 
 
 def _simulated(context: Context) -> Node:
@@ -113,4 +129,4 @@ def _simulated(context: Context) -> Node:
     kept = dict(context.state[KEPT])
     name = f"node-{context.node_config.get('partition-id', context.node_id)}"
     roster = roster_from(kept) if "ids" in kept else None
-    return Node("simulation", name, Identity.from_bytes(kept["identity"]), roster, None, None)
+    return Node("simulation", name, Identity.from_bytes(kept["identity"]), roster, None, None, None)

@@ -19,6 +19,7 @@ from secagg.identity import Identity, Roster
 from secagg.integrations.flower.carriage import Carrier, frames_of, records, settings_of
 from secagg.params import Params
 from secagg.server import Server
+from secagg.wire import HOLDER
 
 __all__ = ["Session"]
 
@@ -70,7 +71,7 @@ class Session:
         asked : mapping of client id to Message
             The strategy's message for each participant.
         homes : mapping of client id to int
-            The node at which each known client lives; the same node may be home to several.
+            The node at which each known client lives, and the key holder under `HOLDER`; the same node may be home to several.
         timeout : float or None
             Seconds for the exchange in which the app's functions run.
         phase_timeout : float or None
@@ -79,7 +80,7 @@ class Session:
         Raises
         ------
         AbortError
-            Too few took part; nothing was released.
+            Too few took part, or the key holder did not answer; nothing was released.
         InputError
             The participants are too few or too many for the Params.
         """
@@ -103,16 +104,16 @@ class Session:
         return outcome
 
     def _boxes(self, homes: Mapping[str, int]) -> dict[str, list[bytes]]:
-        """Return the frames for each client that has a home; the others are as good as silent."""
+        """Return the frames for each party that has a home; the others are as good as silent."""
         boxes: dict[str, list[bytes]] = defaultdict(list)
         for to, frame in self._server.outbox():
-            for name in homes if to is None else (to,):
+            for name in homes.keys() - {HOLDER} if to is None else (to,):
                 if name in homes:
                     boxes[name].append(frame)
         return boxes
 
     def _message(self, name: str, node: int, frames: list[bytes], like: Message, hand: bool) -> Message:
-        """Return the message to one client on a node: its frames, and the strategy's own records if it is time for them."""
+        """Return the message to one party on a node: its frames, and the strategy's own records if it is time for them."""
         content = RecordDict(dict(like.content) if hand else {})
         for key, record in records({**self._settings, "to": name}, frames).items():
             content[key] = record

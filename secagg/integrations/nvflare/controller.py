@@ -23,16 +23,17 @@ from nvflare.app_common.workflows.model_controller import ModelController
 from secagg.aggregate import Aggregate
 from secagg.errors import AbortError, InputError, ParameterError, PeerError
 from secagg.identity import Identity, Roster
-from secagg.integrations.nvflare.messages import TASK, load, take
+from secagg.integrations.nvflare.messages import HOLDER_TASK, TASK, load, take
 from secagg.integrations.nvflare.site import keep_out_of_jobs, params_of
 from secagg.integrations.nvflare.store import ROSTER_FILE, site_home
 from secagg.integrations.nvflare.updates import flat_mean, update_layout
 from secagg.params import Params
 from secagg.server import Server
+from secagg.wire import HOLDER
 
 __all__ = ["SecureFedAvg"]
 
-UPDATES = "masked"  # the phase in which the server asks for updates; the model goes along with its frames
+UPDATES = ("masked", "encrypted")  # phases in which the server asks for updates; the model goes along with its frames
 POLL = 0.05  # seconds between two looks at what can only be seen by looking
 
 
@@ -60,13 +61,15 @@ class SecureFedAvg(ModelController):
     attempts : int
         How often a round is tried that too few answered.
     start_round : int
+    holder : str
+        Name of the site that holds the key, for ``protocol="ckks"``. Default: the one of whose key the roster says so.
     persistor_id : str
         As in every ModelController.
 
     Raises
     ------
     ParameterError
-        `params` are none, or a number is none.
+        `params` are none or keep the sum from the server, or a number is none.
 
     Notes
     -----
@@ -86,6 +89,7 @@ class SecureFedAvg(ModelController):
         timeout: int = 300,
         attempts: int = 3,
         start_round: int = 0,
+        holder: str = "",
         persistor_id: str = AppConstants.DEFAULT_PERSISTOR_ID,
     ) -> None:
         super().__init__(persistor_id=persistor_id)
@@ -97,10 +101,15 @@ class SecureFedAvg(ModelController):
             if type(count) is not int or count < 1:
                 raise ParameterError(f"{what} must be a whole number from 1")
         self._settled, self.params = params_of(params)
+        if self._settled.protocol == "ckks" and self._settled.reveal != "server":
+            raise ParameterError(
+                "FedAvg needs reveal='server': it makes the next model of the mean, at the server; under reveal='holder' the "
+                "server never has it"
+            )
         self.num_rounds, self.num_clients, self.start_round = num_rounds, num_clients, start_round
         self.home, self.server_name, self.task_name = home, server_name, task_name
         self.train_timeout, self.timeout, self.attempts = train_timeout, timeout, attempts
-        self.persistor_id = persistor_id
+        self.holder, self.persistor_id = holder, persistor_id
         self.current_round = start_round
         self._replies: queue.Queue[tuple[str, Task, list[bytes]]] = queue.Queue()
         self._server: Server | None = None
@@ -166,10 +175,29 @@ class SecureFedAvg(ModelController):
             self._server = Server(self._settled, identity=identity, roster=self._roster)
         return self._server
 
+    def _home_of(self, party: str) -> str:
+        """Return the name of the site at which a party lives.
+
+        Raises
+        ------
+        ParameterError
+            The key holder is none of the roster's clients, and nobody said where it lives.
+        """
+        roster = self._roster
+        if party != HOLDER or roster is None:
+            return party
+        home = self.holder or next((name for name in roster if roster.key(name) == roster.holder), "")
+        if not home:
+            raise ParameterError(
+                "the key holder is none of the roster's clients: say at which site it lives, SecureFedAvg(holder='NAME')"
+            )
+        return home
+
     def _participants(self) -> list[str]:
         there = {client.name for client in self.engine.get_clients()}
         known = there.intersection(self._roster or ())
-        if strangers := sorted(there - known):
+        at_home = {self._home_of(HOLDER)} if self._settled.protocol == "ckks" else set()
+        if strangers := sorted(there - known - at_home):
             self.warning(f"secagg: not on the roster, and left out: {', '.join(strangers)}")
         wanted = min(len(known), self.num_clients or len(known), self._settled.max_participants)
         return sorted(secrets.SystemRandom().sample(sorted(known), wanted))
@@ -180,7 +208,7 @@ class SecureFedAvg(ModelController):
         Raises
         ------
         AbortError
-            Too few answered, or too few are there.
+            Too few answered, or too few are there, or the key holder is not.
         """
         server = self._open_server()
         participants = self._participants()
@@ -188,6 +216,10 @@ class SecureFedAvg(ModelController):
             raise AbortError(
                 f"{len(participants)} sites on the roster are connected; {self._settled.min_clients} are needed"
             )
+        if self._settled.protocol == "ckks":
+            home = self._home_of(HOLDER)
+            if home not in {client.name for client in self.engine.get_clients()}:
+                raise AbortError(f"{home}, the site that holds the key, is not connected")
         self._last_id += 1
         server.open_round(self._last_id, participants=participants)
         while server.phase != "idle":
@@ -205,12 +237,15 @@ class SecureFedAvg(ModelController):
 
     def _exchange(self, server: Server, model: FLModel) -> bool:
         """Send what the server has to send, and hand it the answers, until nobody is missing or time is up."""
-        trains = server.phase == UPDATES
+        trains = server.phase in UPDATES
         seconds = self.train_timeout if trains else self.timeout
         boxes = self._boxes(server)
-        tasks = {name: self._task(server, frames, model if trains else None, seconds) for name, frames in boxes.items()}
-        for name, task in tasks.items():
-            self.send(task=task, fl_ctx=self.fl_ctx, targets=[name], send_order=SendOrder.ANY)
+        tasks = {
+            party: self._task(server, party, frames, model if trains else None, seconds)
+            for party, frames in boxes.items()
+        }
+        for party, task in tasks.items():
+            self.send(task=task, fl_ctx=self.fl_ctx, targets=[self._home_of(party)], send_order=SendOrder.ANY)
         waiting, end = set(tasks), time.monotonic() + seconds
         while waiting.intersection(server.missing) and time.monotonic() < end:
             if self.abort_signal.triggered:
@@ -235,18 +270,18 @@ class SecureFedAvg(ModelController):
         boxes: dict[str, list[bytes]] = {}
         for to, frame in server.outbox():
             for name in self._roster or () if to is None else (to,):
-                if name in there:  # whoever is not there is missing when the phase is closed
+                if self._home_of(name) in there:  # whoever is not there is missing when the phase is closed
                     boxes.setdefault(name, []).append(frame)
         return boxes
 
-    def _task(self, server: Server, frames: list[bytes], model: FLModel | None, seconds: int) -> Task:
+    def _task(self, server: Server, party: str, frames: list[bytes], model: FLModel | None, seconds: int) -> Task:
         data = Shareable() if model is None else FLModelUtils.to_shareable(model)
         if model is not None:
             data.add_cookie(AppConstants.CONTRIBUTION_ROUND, self.current_round)
         load(data, server.session, frames)
         # `send` hands the arrays on as they are; `broadcast` would copy the model for each site.
         return Task(
-            name=TASK if model is None else self.task_name,
+            name=HOLDER_TASK if party == HOLDER else TASK if model is None else self.task_name,
             data=data,
             timeout=seconds,
             result_received_cb=self._received,
@@ -254,7 +289,9 @@ class SecureFedAvg(ModelController):
 
     def _received(self, client_task: ClientTask, fl_ctx: FLContext) -> None:  # noqa: ARG002
         """Queue an answer, in NVFlare's thread, for the thread that runs the rounds."""
-        name, result = client_task.client.name, client_task.result
+        result, name = client_task.result, client_task.client.name
+        if client_task.task.name == HOLDER_TASK:
+            name = HOLDER
         client_task.result = None
         frames: list[bytes] = []
         if (code := result.get_return_code()) != ReturnCode.OK:

@@ -68,7 +68,7 @@ class Claim:
 
         Parameters
         ----------
-        startup : path-like
+        startup : str or os.PathLike
             The directory with ``client.crt`` and ``client.key``, or ``server.crt`` and ``server.key``.
         key : PublicKey
             The party's, under the name in the certificate.
@@ -159,7 +159,9 @@ class Claim:
         return cls(PublicKey(file.name, key), file.certificate.encode(), signature)
 
 
-def roster_of(sites: Iterable[Claim], server: Claim, root: bytes, *, when: dt.datetime | None = None) -> Roster:
+def roster_of(
+    sites: Iterable[Claim], server: Claim, root: bytes, *, holder: Claim | None = None, when: dt.datetime | None = None
+) -> Roster:
     """Return the roster of sites and server whose claims hold under a project's root.
 
     Parameters
@@ -169,6 +171,8 @@ def roster_of(sites: Iterable[Claim], server: Claim, root: bytes, *, when: dt.da
         The server's; everybody's ``fed_client.json`` says what it is called.
     root : bytes
         ``rootCA.pem`` of the caller's own startup kit.
+    holder : Claim, optional
+        That of the site that holds the key of encrypted sums; it may be one of `sites`, or of a site that trains nothing.
     when : datetime, optional
         See `Claim.check`.
 
@@ -177,7 +181,7 @@ def roster_of(sites: Iterable[Claim], server: Claim, root: bytes, *, when: dt.da
     AuthenticationError
         A claim does not hold.
     InputError
-        One name twice.
+        One name twice, or the holder under a site's name with another key.
     ParameterError
         One key twice, or no sites.
     """
@@ -187,8 +191,12 @@ def roster_of(sites: Iterable[Claim], server: Claim, root: bytes, *, when: dt.da
         if claim.key.name in keys:
             raise InputError(f"{claim.key.name!r} claims twice")
         keys[claim.key.name] = claim.key.key
+    if holder is not None:
+        holder.check(root, when=when)
+        if keys.get(holder.key.name, holder.key.key) != holder.key.key:
+            raise InputError(f"{holder.key.name!r} claims twice, with two keys")
     of_server = keys.pop(server.key.name)
-    return Roster(keys, of_server)
+    return Roster(keys, of_server, None if holder is None else holder.key.key)
 
 
 def _name(certificate: x509.Certificate) -> str:

@@ -10,9 +10,10 @@ from nvflare.apis.shareable import Shareable, make_reply
 
 from secagg.errors import DecodeError
 
-__all__ = ["TASK", "load", "reply", "take"]
+__all__ = ["HOLDER_TASK", "TASK", "load", "reply", "take"]
 
 TASK = "secagg"  # the task of every exchange in which nothing is trained
+HOLDER_TASK = "secagg_holder"  # the key holder's, who may live at a site that trains too
 _FRAMES, _SESSION = "secagg_frames", "secagg_session"
 MAX_FRAMES = 1 << 20
 

@@ -28,7 +28,8 @@ from nvflare.job_config.defs import FilterType, JobTargetType
 import secagg
 from secagg.client import Client
 from secagg.errors import AbortError, InputError, ParameterError, PeerError, StateError
-from secagg.integrations.nvflare.messages import TASK, reply, take
+from secagg.holder import KeyHolder
+from secagg.integrations.nvflare.messages import HOLDER_TASK, TASK, reply, take
 from secagg.integrations.nvflare.store import SiteFiles, site_home
 from secagg.integrations.nvflare.updates import change, metrics_of, model_hash, weight_of
 from secagg.params import Params
@@ -61,7 +62,9 @@ def keep_out_of_jobs(job: Any) -> None:
 
 
 class SecureSite(FLComponent):
-    """The client of one job at one site. Add it to the job after all other filters: ``job.to_clients(SecureSite(params))``.
+    """The client of one job at one site, or its key holder, or both, as the roster has it.
+
+    Add it to the job after all other filters: ``job.to_clients(SecureSite(params))``.
 
     Parameters
     ----------
@@ -87,6 +90,7 @@ class SecureSite(FLComponent):
         self._lock = threading.Lock()
         self._files: SiteFiles | None = None
         self._client: Client | None = None
+        self._holder: KeyHolder | None = None
         self._base: dict[str, NDArray[Any]] | None = None
         self._told = False
 
@@ -102,7 +106,7 @@ class SecureSite(FLComponent):
         job.check_kwargs(args_to_check=kwargs, args_expected={})
         keep_out_of_jobs(job)
         job.add_component(comp_id=COMPONENT, obj=self, ctx=ctx)
-        job.add_executor(obj=SecureExecutor(), tasks=[TASK], ctx=ctx)
+        job.add_executor(obj=SecureExecutor(), tasks=[TASK, HOLDER_TASK], ctx=ctx)
         job.add_filter(obj=OpenRequest(), filter_type=FilterType.TASK_DATA, tasks=[self.task], ctx=ctx)
         job.add_filter(obj=SealResult(), filter_type=FilterType.TASK_RESULT, tasks=[self.task], ctx=ctx)
 
@@ -115,6 +119,20 @@ class SecureSite(FLComponent):
             if client.awaiting:
                 raise StateError("the server asks for an update without a model to train")
             return self._send(client, fl_ctx)
+
+    def hold(self, request: Shareable, fl_ctx: FLContext) -> Shareable:
+        """Return the key holder's answer: its public key, or the sum of a round.
+
+        Raises
+        ------
+        DecodeError, InputError, ParameterError
+            No frames, or another party holds the key.
+        """
+        with self._lock:
+            session, frames = take(request)
+            holder = self._open_holder(session, fl_ctx)
+            self._hand(holder, frames, fl_ctx)
+            return self._send(holder, fl_ctx)
 
     def begin(self, request: Shareable, fl_ctx: FLContext) -> None:
         """Take the frames out of a training task, and remember the model that it starts from.
@@ -164,33 +182,47 @@ class SecureSite(FLComponent):
 
     def _open(self, session: bytes, fl_ctx: FLContext) -> Client:
         if self._client is None or self._client.session != session:
-            self.close()
-            name, workspace = fl_ctx.get_identity_name(), fl_ctx.get_workspace()
-            _installed_here(workspace.get_app_dir(fl_ctx.get_job_id()))
-            if self._files is None:
-                self._files = SiteFiles(
-                    site_home(self.home, name, workspace.get_site_config_dir()), name, self._settled
-                )
-            self._client = self._files.client(fl_ctx.get_job_id(), session)
+            if self._client is not None:
+                self._client.close()
+                self._client = None
+            self._client = self._own_files(fl_ctx).client(fl_ctx.get_job_id(), session)
         return self._client
+
+    def _open_holder(self, session: bytes, fl_ctx: FLContext) -> KeyHolder:
+        if self._holder is None or self._holder.session != session:
+            if self._holder is not None:
+                self._holder.close()
+                self._holder = None
+            self._holder = self._own_files(fl_ctx).holder(fl_ctx.get_job_id(), session)
+        return self._holder
+
+    def _own_files(self, fl_ctx: FLContext) -> SiteFiles:
+        name, workspace = fl_ctx.get_identity_name(), fl_ctx.get_workspace()
+        _installed_here(workspace.get_app_dir(fl_ctx.get_job_id()))
+        if self._files is None:
+            self._files = SiteFiles(site_home(self.home, name, workspace.get_site_config_dir()), name, self._settled)
+        return self._files
 
     def _receive(self, request: Shareable, fl_ctx: FLContext) -> Client:
         session, frames = take(request)
         client = self._open(session, fl_ctx)
+        self._hand(client, frames, fl_ctx)
+        return client
+
+    def _hand(self, party: Client | KeyHolder, frames: Sequence[bytes], fl_ctx: FLContext) -> None:
         for frame in frames:
             try:
-                client.receive(frame)
+                party.receive(frame)
             except PeerError as refused:
                 self.log_warning(fl_ctx, f"secagg: refused a frame of the server's: {refused}")
             except AbortError as over:
                 self.log_info(fl_ctx, f"secagg: the round is over for this site: {over}")
-        return client
 
-    def _send(self, client: Client, fl_ctx: FLContext) -> Shareable:
-        frames = client.outbox()
+    def _send(self, party: Client | KeyHolder, fl_ctx: FLContext) -> Shareable:
+        frames = party.outbox()
         if self._files is not None:
-            self._files.keep(fl_ctx.get_job_id(), client)  # first kept, then sent
-        return reply(client.session or b"", frames)
+            self._files.keep(fl_ctx.get_job_id(), party)  # first kept, then sent
+        return reply(party.session or b"", frames)
 
     def _tell_of_metrics(self, result: DXO, fl_ctx: FLContext) -> None:
         extra = sorted(set(result.get_meta_prop("initial_metrics") or {}) - set(self._settled.metrics))
@@ -201,10 +233,11 @@ class SecureSite(FLComponent):
             self._told = True
 
     def close(self) -> None:
-        """Forget the client; its files stay."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        """Forget the parties of this site; their files stay."""
+        for party in (self._client, self._holder):
+            if party is not None:
+                party.close()
+        self._client = self._holder = None
 
 
 def _installed_here(app_dir: str) -> None:
@@ -226,8 +259,9 @@ class SecureExecutor(Executor):
     """Answers the exchanges in which nothing is trained. `SecureSite` adds it."""
 
     def execute(self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:  # noqa: ARG002
-        """Return the client's frames for the server's."""
-        return _site(fl_ctx).answer(shareable, fl_ctx)
+        """Return the client's frames for the server's, or the key holder's."""
+        site = _site(fl_ctx)
+        return site.hold(shareable, fl_ctx) if task_name == HOLDER_TASK else site.answer(shareable, fl_ctx)
 
 
 class OpenRequest(Filter):

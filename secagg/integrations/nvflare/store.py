@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from secagg.client import Client
 from secagg.errors import InputError
 from secagg.files import read_bounded
+from secagg.holder import KeyHolder
 from secagg.identity import Identity, Roster
 from secagg.integrations.policy import Policy
 from secagg.params import Params
@@ -18,6 +21,9 @@ __all__ = ["ROSTER_FILE", "SiteFiles", "site_home"]
 
 ROSTER_FILE = "roster"
 MAX_SNAPSHOT_BYTES = 1 << 30
+# What the snapshots of a site's two parts are called.
+CLIENT, HOLDER = "snapshot", "holder-snapshot"
+Party = TypeVar("Party", Client, KeyHolder)
 
 
 def site_home(home: str, name: str, config_dir: str) -> Path:
@@ -39,7 +45,7 @@ class SiteFiles:
     """The files of one site.
 
     ``NAME.key`` and ``roster`` must be there (see ``secagg keygen`` and ``secagg roster make``); ``policy.toml`` may be. The
-    ledger and the snapshots are made.
+    ledgers and the snapshots are made. The roster says whether the key is a client's, the key holder's or both.
     """
 
     def __init__(self, home: Path, name: str, params: Params) -> None:
@@ -50,7 +56,6 @@ class SiteFiles:
         self._party: dict[str, Any] = {
             "identity": Identity.load(home / f"{name}.key"),
             "roster": Roster.load(home / ROSTER_FILE),
-            "ledger": home / "ledger",
         }
 
     def __repr__(self) -> str:
@@ -64,30 +69,50 @@ class SiteFiles:
         InputError, ParameterError
             A file is damaged, missing, or another party's.
         """
-        path = self._snapshot(job, session)
-        if path.exists():
-            kept = read_bounded(path, MAX_SNAPSHOT_BYTES)
-            return Client.restore(kept, params=self.params, session=session, **self._party)
-        for old in self._home.glob(
-            f"{_plain(job)}.*.snapshot"
-        ):  # of a session that is over: it holds secrets nobody needs
-            old.unlink()
-        return Client(self.params, me=self._name, session=session, **self._party)
+        party = self._party | {"session": session, "ledger": self._home / "ledger"}
+        return self._open(
+            (job, session, CLIENT), partial(Client.restore, params=self.params, **party),
+            partial(Client, self.params, me=self._name, **party),
+        )  # fmt: skip
 
-    def keep(self, job: str, client: Client) -> None:
-        """Store a client's snapshot in place of the one before, before its frames leave."""
-        path = self._snapshot(job, client.session or b"")
-        half = path.with_suffix(".new")
+    def holder(self, job: str, session: bytes) -> KeyHolder:
+        """Return the key holder of a session in the same way.
+
+        Raises
+        ------
+        InputError, ParameterError
+            A file is damaged or missing, or another party holds the key.
+        """
+        party = self._party | {"session": session, "ledger": self._home / "holder-ledger"}
+        return self._open(
+            (job, session, HOLDER), partial(KeyHolder.restore, params=self.params, **party),
+            partial(KeyHolder, self.params, **party),
+        )  # fmt: skip
+
+    def _open(
+        self, place: tuple[str, bytes, str], restored: Callable[[bytes], Party], made: Callable[[], Party]
+    ) -> Party:
+        path = self._snapshot(*place)
+        if path.exists():
+            return restored(read_bounded(path, MAX_SNAPSHOT_BYTES))
+        for old in self._home.glob(f"{_plain(place[0])}.*.{place[2]}"):
+            old.unlink()  # of a session that is over: it holds secrets nobody needs
+        return made()
+
+    def keep(self, job: str, party: Client | KeyHolder) -> None:
+        """Store a party's snapshot in place of the one before, before its frames leave."""
+        path = self._snapshot(job, party.session or b"", HOLDER if isinstance(party, KeyHolder) else CLIENT)
+        half = path.with_name(f"{path.name}.new")
         with contextlib.suppress(FileNotFoundError):
             half.unlink()
         with os.fdopen(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(client.snapshot())
+            file.write(party.snapshot())
             file.flush()
             os.fsync(file.fileno())
         half.replace(path)
 
-    def _snapshot(self, job: str, session: bytes) -> Path:
-        return self._home / f"{_plain(job)}.{session.hex()}.snapshot"
+    def _snapshot(self, job: str, session: bytes, part: str) -> Path:
+        return self._home / f"{_plain(job)}.{session.hex()}.{part}"
 
 
 def _plain(job: str) -> str:

@@ -148,6 +148,7 @@ class CiphertextSum:
         self._format = VectorFormat(context, length)
         self._residues = np.zeros(self._format.shape, np.uint64)
         self._count = 0
+        self._broken = False
 
     def __repr__(self) -> str:
         return f"CiphertextSum(count={self.count}, length={self._format.length})"
@@ -179,16 +180,24 @@ class CiphertextSum:
         DecodeError
             Some vector is refused (see `add`); none was added. `add` them one by one to see which.
         """
+        self._check_whole()
         columns = [self._format.split(_view(data)) for data in vectors]
         step, done = max(1, BATCH // max(1, len(columns))), 0
+        self._broken = True  # until all of it is added, or none: whatever else ends this leaves the sum useless
         try:
             for done in range(0, len(self._residues), step):
                 self._batch(columns, done, done + step)
         except DecodeError:
             for items in columns:
                 self._take_back(items[:done])
+            self._broken = False
             raise
         self._count += len(columns)
+        self._broken = False
+
+    def _check_whole(self) -> None:
+        if self._broken:
+            raise AbortError("a vector was added in part when the machine failed; give the sum up")
 
     def _batch(self, columns: list[list[memoryview]], start: int, stop: int) -> None:
         rows = zip(*(items[start:stop] for items in columns), strict=True)
@@ -208,10 +217,14 @@ class CiphertextSum:
         StateError
             Nothing was added.
         """
+        self._check_whole()
         if not self._count:
             raise StateError("nothing was added that could be undone")
-        self._take_back(self._format.split(_view(data)))
+        items = self._format.split(_view(data))
+        self._broken = True
+        self._take_back(items)
         self._count -= 1
+        self._broken = False
 
     def _take_back(self, items: list[memoryview]) -> None:
         primes = np.array(self._format.context.moduli, np.uint64)[:, np.newaxis]
@@ -241,6 +254,7 @@ class CiphertextSum:
         """
         if minor not in VERSIONS or compression not in {"none", "zlib", "zstd"}:
             raise InputError("minor must be 1 or 3, compression none, zlib or zstd")
+        self._check_whole()
         if not self._count:
             raise StateError("nothing was added")
         if not bool(self._residues[:, 1].any(axis=2).all()):

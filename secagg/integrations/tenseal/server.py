@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from secagg.errors import (
+    AbortError,
     AuthenticationError,
     DecodeError,
     EquivocationError,
@@ -45,6 +46,7 @@ class _Round:
     model: bytes
     sums: list[CiphertextSum]
     uploads: dict[str, bytes] = field(default_factory=dict)
+    whole: bool = True  # whether every sum holds these uploads and no other
 
 
 class SumServer:
@@ -156,6 +158,8 @@ class SumServer:
             Another upload of this client is in the sum already.
         DecodeError
             Of another round, session, terms or model, or ciphertexts that are malformed; nothing of it was kept.
+        AbortError
+            The machine failed while an earlier upload was added; the round is lost.
         """
         unopened = unseal(upload, UPLOAD, self._session, self._limits)
         peer = unopened.envelope.sender
@@ -182,6 +186,9 @@ class SumServer:
 
     @staticmethod
     def _add(current: _Round, vectors: list[memoryview], peer: str) -> None:
+        if not current.whole:
+            raise AbortError("an upload was added in part when the machine failed; close the round and open another")
+        current.whole = False
         added: list[tuple[CiphertextSum, memoryview]] = []
         try:
             for total, vector in zip(current.sums, vectors, strict=True):
@@ -190,7 +197,9 @@ class SumServer:
         except DecodeError as refused:
             for total, vector in added:
                 total.undo(vector)
+            current.whole = True
             raise DecodeError(refused.reason, peer=peer) from None
+        current.whole = True
 
     def close_round(self, *, compression: Compression = "none") -> bytes:
         """End the round and return its sum, signed, for those who have the key.
@@ -205,7 +214,8 @@ class SumServer:
         ThresholdError
             Fewer uploads than ``min_clients``; no sum is given out, and the round is over.
         AbortError
-            The sum hides nothing (see `CiphertextSum.to_bytes`); no sum is given out, and the round is over.
+            The sum hides nothing (see `CiphertextSum.to_bytes`), or an upload was added in part when the machine failed; no sum
+            is given out, and the round is over.
         StateError
             No round is open.
         """
@@ -213,6 +223,8 @@ class SumServer:
         if current is None:
             raise StateError("no round is open")
         self._round = None
+        if not current.whole:
+            raise AbortError("an upload was added in part when the machine failed; no sum is given out")
         if len(current.uploads) < self._params.min_clients:
             raise ThresholdError("uploads", self._params.min_clients, len(current.uploads))
         vectors = [total.to_bytes(compression=compression) for total in current.sums]

@@ -175,7 +175,10 @@ class CkksServer(Secret):
                 case _:
                     return self._close_decrypt()
         except SecAggError:
+            unanswered = self._machine.state is ServerPhase.DECRYPT
             self.abort()
+            if unanswered:  # the holder may have lost its key, and with it every round of the batch: ask for another
+                self._state.key = None
             raise
         return None
 

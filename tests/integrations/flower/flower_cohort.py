@@ -195,3 +195,38 @@ class Federation:
     def start_plain(self, strategy=None, *, rounds: int = 3, arrays=None):
         strategy = strategy or FedAvg()
         return strategy.start(grid=self.grid, initial_arrays=arrays or self.arrays(), num_rounds=rounds)
+
+
+def clear_forms(value: float) -> list[bytes]:
+    """A number as anything that carries it in clear would write it."""
+    forms = [np.float64(value).tobytes(), np.float32(value).tobytes(), repr(float(value)).encode()]
+    return [form for form in forms if len(form) >= 4]
+
+
+def in_clear(data: bytes, i: int, number: int) -> list[str]:
+    """What of node i's values of a round can be read in what was sent."""
+    found = []
+    for value in (loss_of(i, number), loss_of(i, number) / 2):
+        found += ["a loss" for form in clear_forms(value) if form in data]
+    for name, array in Federation.arrays().items():
+        change = update_of(i, number, name, array.shape)
+        forms = (change.tobytes(), change.ravel()[:4].tobytes(), change.astype(np.float64).tobytes())
+        found += [name for form in forms if form in data]
+    weights = (np.int64(weight_of(i)).tobytes(), np.float64(weight_of(i)).tobytes(), b"num-examples")
+    return found + ["a weight" for form in weights if form in data]
+
+
+def gap(one: ArrayRecord, other: ArrayRecord) -> float:
+    """The largest difference between two models of the same arrays."""
+    assert list(one) == list(other)
+    for name in one:
+        assert one[name].numpy().shape == other[name].numpy().shape
+    return max(float(np.abs(one[name].numpy() - other[name].numpy()).max()) for name in one)
+
+
+def notes(world: World) -> str:
+    """Everything that nodes said was wrong."""
+    said = []
+    for _, _, reply in world.seen:
+        said += [reply.error.reason] if reply.has_error() else list(reply.content["secagg"].get("notes", []))
+    return "\n".join(said)

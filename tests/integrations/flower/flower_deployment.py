@@ -33,8 +33,9 @@ def free_port() -> int:
 class Deployment:
     """One SuperLink; `home` holds keys, ledgers, logs and Flower's own files."""
 
-    def __init__(self, home: Path, hospitals: int, *, simulated: bool = False) -> None:
+    def __init__(self, home: Path, hospitals: int, *, simulated: bool = False, holder: int | None = None) -> None:
         self.home, self.hospitals, self.simulated = home, hospitals, simulated
+        self.holder = holder  # the node that holds the key of encrypted sums
         self.processes: dict[str, subprocess.Popen] = {}
         self.port = free_port()
         self.env = {
@@ -107,8 +108,10 @@ class Deployment:
                 [secagg_cli, "keygen", name, "--out", "keys"], cwd=self.home, check=True, capture_output=True
             )
         public = [f"keys/{name}.pub" for name in names]
+        holder = [] if self.holder is None else ["--holder", f"keys/h{self.holder}.pub"]
+        (self.home / "policy.toml").write_text('protocols = ["pairwise", "ckks"]\n')
         subprocess.run(
-            [secagg_cli, "roster", "make", "study.roster", "--server", "keys/server.pub", *public],
+            [secagg_cli, "roster", "make", "study.roster", "--server", "keys/server.pub", *holder, *public],
             cwd=self.home, check=True, capture_output=True,
         )  # fmt: skip
 
@@ -117,7 +120,10 @@ class Deployment:
             "secagg-identity": self.home / "keys" / f"h{i}.key",
             "secagg-roster": self.home / "study.roster",
             "secagg-ledger": self.ledger(i),
+            "secagg-policy": self.home / "policy.toml",
         }
+        if i == self.holder:
+            files["secagg-holder-ledger"] = self.home / "holder.ledger"
         config = f"partition-id={i} num-partitions={self.hospitals} " + " ".join(f'{k}="{v}"' for k, v in files.items())
         self.start(
             f"node{i}", "flower-supernode", "--insecure", "--superlink", f"127.0.0.1:{self.port}",

@@ -28,6 +28,11 @@ def test_the_apps_of_the_guide():
     space["server_app"](grid=ours.grid, context=context)
     updates = [m for _, m, _ in ours.world.seen if "arrays" in m.content.array_records]
     assert len(updates) == 5 * 3 * 2
+    again = Federation(5, app=lambda i, mods: space["client_app"])
+    space["encrypted_app"](grid=again.grid, context=context)
+    asked = [m.content["secagg"]["to"] for _, m, _ in again.world.seen if m.content["secagg"].get("to")]
+    assert asked.count("(key holder)") == 1 + 3
+    assert len(asked) == 1 + 3 + 5 * 3
 
 
 def test_the_policy_of_the_guide_is_the_default(tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from flower_cohort import Federation, node_id, plain_app, weight_of
+from flower_cohort import Federation, node_id, notes, plain_app, weight_of
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp.strategy import FedAvg
@@ -38,14 +38,6 @@ def keys(folder, n: int):
 def deployed(folder, n: int = 5, **changes):
     configs, options = keys(folder, n)
     return Federation(n, configs=configs, run_config={}, **changes), options
-
-
-def notes(world) -> str:
-    """Everything that nodes said was wrong."""
-    said = []
-    for _, _, reply in world.seen:
-        said += [reply.error.reason] if reply.has_error() else list(reply.content["secagg"].get("notes", []))
-    return "\n".join(said)
 
 
 def test_a_roster_of_files(tmp_path):

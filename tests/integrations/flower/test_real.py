@@ -28,6 +28,33 @@ def test_a_simulation(tmp_path):
     assert gap(tmp_path / "model.npz", plain_model(5, flower.contributors(3), names)) <= 3 * STEP
 
 
+def test_a_simulation_of_encrypted_sums(tmp_path):
+    with Deployment(tmp_path, 4, simulated=True) as flower:
+        flower.run(300, **{"num-server-rounds": 2, "protocol": "ckks", "fraction-evaluate": 0.0})
+        log = flower.finish()
+    assert exchanges(log) == [(3, 4), (2, 4)], log
+    names = {f"node-{i}": i for i in range(4)}
+    assert gap(tmp_path / "model.npz", plain_model(4, flower.contributors(2), names)) <= 2 * STEP
+
+
+@pytest.mark.slow
+def test_a_deployment_of_encrypted_sums_whose_holder_is_killed(tmp_path):
+    """h1 trains and holds the key. Once it is gone rounds are skipped, and the run ends in order."""
+    with Deployment(tmp_path, 4, holder=1) as flower:
+        run = flower.run(900, **{"num-server-rounds": 4, "protocol": "ckks", "fraction-evaluate": 0.0})
+        while not (tmp_path / "receipts" / "train-1.json").exists() and run.poll() is None:
+            time.sleep(0.05)
+        assert recorded(tmp_path / "holder.ledger", "decrypt") >= 1
+        flower.kill_node(1)
+        log = flower.finish()
+    found = exchanges(log)
+    assert 1 <= len(found) < 4, log
+    assert found[0] == (3, 4)
+    assert len(re.findall("train round .*failed, and nothing was released|train round skipped", log)) == 4 - len(found)
+    told = flower.contributors(len(found))
+    assert gap(tmp_path / "model.npz", plain_model(4, told, {f"h{i}": i for i in range(4)})) <= 4 * STEP
+
+
 def test_a_deployment_of_three_nodes(tmp_path):
     with Deployment(tmp_path, 3) as flower:
         flower.run(400, **{"num-server-rounds": 2, "fraction-evaluate": 0.0})
@@ -41,19 +68,19 @@ def test_a_deployment_of_three_nodes(tmp_path):
         assert "ERROR" not in flower.log(f"node{i}")
 
 
-def masked_rounds(path) -> int:
-    """How many updates a node has recorded as about to leave."""
+def recorded(path, phase: str) -> int:
+    """How many frames of a phase a node has recorded as about to leave."""
     if not path.exists():
         return 0
     with sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30) as ledger:
-        return int(ledger.execute("SELECT count(*) FROM frames WHERE phase = 'masked'").fetchone()[0])
+        return int(ledger.execute("SELECT count(*) FROM frames WHERE phase = ?", (phase,)).fetchone()[0])
 
 
 @pytest.mark.slow
 def test_a_node_that_is_killed_in_the_middle_of_a_round(tmp_path):
     with Deployment(tmp_path, 4) as flower:
         run = flower.run(900, **{"num-server-rounds": 3, "fraction-evaluate": 0.0})
-        while masked_rounds(flower.ledger(3)) < 2 and run.poll() is None:
+        while recorded(flower.ledger(3), "masked") < 2 and run.poll() is None:
             time.sleep(0.05)
         flower.kill_node(3)
         log = flower.finish()

@@ -72,7 +72,7 @@ class Node:
 
     def run(self, task_name: str, data: Shareable) -> Shareable:
         fl_ctx = self.engine.new_context()
-        if task_name == "secagg":
+        if task_name in ("secagg", "secagg_holder"):
             try:
                 return SecureExecutor().execute(task_name, data, fl_ctx, Signal())
             except Exception as error:  # noqa: BLE001  # as NVFlare does
@@ -118,21 +118,27 @@ class Federation:
     """A controller and its sites."""
 
     def __init__(
-        self, home: Path, names=NAMES, *, plan: dict | None = None, trainers: dict | None = None, **controller: Any
-    ):
+        self, home: Path, names=NAMES, *, plan: dict | None = None, trainers: dict | None = None, holder: str = "",
+        **controller: Any,
+    ):  # fmt: skip
         options = {"dropout": 1, "max_weight": 20_000, "error": 1e-6, "rounds_per_setup": 4, "metrics": ("loss",)} | (
             plan or {}
         )
         self.params = plan_for(initial(), len(names), **options)
-        identities = {name: secagg.Identity.generate() for name in (*names, "server")}
-        server = identities["server"].verify_key
-        self.roster = secagg.Roster({name: identities[name].verify_key for name in names}, server)
+        sites = tuple(dict.fromkeys([*names, *([holder] if holder else [])]))
+        identities = {name: secagg.Identity.generate() for name in (*sites, "server")}
+        self.roster = secagg.Roster(
+            {name: identities[name].verify_key for name in names}, identities["server"].verify_key,
+            identities[holder].verify_key if holder else None,
+        )  # fmt: skip
         for name, identity in identities.items():
             (home / name / "secagg").mkdir(parents=True)
             identity.save(home / name / "secagg" / f"{name}.key")
             self.roster.save(home / name / "secagg" / "roster")
+            if holder:
+                (home / name / "secagg" / "policy.toml").write_text('protocols = ["ckks"]\n')
         self.home = home
-        self.nodes = {name: Node(home / name, name, self.params, **(trainers or {})) for name in names}
+        self.nodes = {name: Node(home / name, name, self.params, **(trainers or {})) for name in sites}
         self.heard: list[tuple[str, str, Shareable]] = []
         self.saved: list[FLModel] = []
         self.lost: dict[str, Any] = {}  # site -> None (dead), "silent", or a function of (task name, data)

@@ -23,28 +23,34 @@ SITES = tuple(f"site-{i}" for i in range(1, 5))
 
 
 def keys(home: Path, names: tuple[str, ...] = SITES) -> None:
-    """Make everybody's key, and the roster of all."""
+    """Make everybody's key, and the roster of all; the first site holds the key of encrypted sums."""
     identities = {name: secagg.Identity.generate() for name in (*names, "server")}
-    roster = secagg.Roster({name: identities[name].verify_key for name in names}, identities["server"].verify_key)
+    clients = {name: identities[name].verify_key for name in names}
+    roster = secagg.Roster(clients, identities["server"].verify_key, clients[names[0]])
     for name, identity in identities.items():
         (home / name).mkdir(parents=True)
         identity.save(home / name / f"{name}.key")
         roster.save(home / name / "roster")
+        (home / name / "policy.toml").write_text('protocols = ["pairwise", "ckks"]\n')
 
 
 def job(
-    home: Path, *, secrets: str, rounds: int = 3, trainer: dict[str, Any] | None = None, seconds: int = 120
-) -> FedJob:
+    home: Path, *, secrets: str, rounds: int = 3, trainer: dict[str, Any] | None = None, seconds: int = 120,
+    plan: dict[str, Any] | None = None,
+) -> FedJob:  # fmt: skip
     """Return a job whose results and messages end up in `home`."""
     for name in ("models", "heard"):
         (home / name).mkdir()
     params = plan_for(
-        initial(), len(SITES), dropout=1, max_weight=20_000, error=1e-6, rounds_per_setup=8, metrics=("loss",)
+        initial(), len(SITES), dropout=1, max_weight=20_000, error=1e-6, rounds_per_setup=8, metrics=("loss",),
+        **(plan or {}),
     )  # fmt: skip
     made = FedJob("secure", min_clients=len(SITES) - 1)
     made.to_server(Persistor(str(home / "models")), id="persistor")
     made.to_server(SecureFedAvg(params, num_rounds=rounds, home=secrets, timeout=seconds, train_timeout=seconds))
-    made.to_server(Listener(str(home / "heard")), filter_type=FilterType.TASK_RESULT, tasks=["train", "secagg"])
+    made.to_server(
+        Listener(str(home / "heard")), filter_type=FilterType.TASK_RESULT, tasks=["train", "secagg", "secagg_holder"]
+    )
     made.to_server({"server": {"task_request_interval": 0.2}})
     made.to_clients(Trainer(**(trainer or {})), tasks=["train"])
     made.to_clients(SecureSite(params, home=secrets))

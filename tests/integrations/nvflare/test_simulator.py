@@ -58,6 +58,19 @@ def test_a_job_equals_fedavg_and_says_nothing_in_clear(tmp_path):
         assert not [task for task, message in outcome.heard if secret in message]
 
 
+def test_a_job_of_encrypted_sums(tmp_path):
+    outcome = simulate(
+        tmp_path, rounds=2, plan={"protocol": "ckks", "reveal": "server"}, trainer={"fails": {"site-2": [1]}}
+    )
+    assert len(outcome.models) == 2
+    check(outcome, {"site-2": [1]})
+    tasks = [task for task, _ in outcome.heard]
+    # The first site is asked for a key, and to decrypt in every round; nobody is asked for anything else.
+    assert (tasks.count("train"), tasks.count("secagg"), tasks.count("secagg_holder")) == (2 * len(SITES), 0, 3)
+    for secret in in_clear(2):
+        assert not [task for task, message in outcome.heard if secret in message]
+
+
 def test_the_listener_would_have_noticed():
     """The same search finds what FedAvg without protection sends."""
     plain = b"".join(array.tobytes() for array in trained(initial(), "site-1", 0).values())

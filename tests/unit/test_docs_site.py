@@ -1,0 +1,163 @@
+"""The site is complete, current and made of what is here: diagrams, plots, tables, reference, navigation."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import secagg
+from secagg.protocols.ckks import messages as ckks_messages
+from secagg.protocols.ckks import transitions as ckks_transitions
+from secagg.protocols.pairwise import messages, transitions
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+MERMAID = re.compile(r"^```mermaid\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+DIAGRAMS = [
+    pytest.param(source, id=f"{page.stem}-{number}")
+    for page in sorted(DOCS.rglob("*.md"))
+    for number, source in enumerate(MERMAID.findall(page.read_text(encoding="utf-8")))
+]
+
+
+def tool(name: str) -> ModuleType:
+    """Load a script of the site's, which is in no package."""
+    spec = importlib.util.spec_from_file_location(f"docs_tools_{name}", DOCS / "tools" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses look for it
+    spec.loader.exec_module(module)
+    return module
+
+
+def words(svg: str) -> str:
+    """Return all that is written in a picture."""
+    return " ".join(re.findall(r"<text[^>]*>([^<]*)</text>", svg))
+
+
+@pytest.mark.parametrize("source", DIAGRAMS)
+def test_every_diagram_is_drawn_with_all_its_words(source):
+    svg = tool("mermaid").drawn(source)
+    for label in re.findall(r'(?:: |["|])([^"|:\n]+)$', source, re.MULTILINE):
+        assert all(word.replace("&", "&amp;") in words(svg) for word in label.rstrip('"]}').split())
+    assert svg.count("<text") >= len(source.strip().splitlines()) - 1
+    assert not re.search(r"https?://|<script|<foreignObject", svg)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "gantt\n    title x",
+        "stateDiagram-v2\n    idle --> ",
+        "sequenceDiagram\n    participant A as A\n    A->>B: lost",
+        'flowchart TD\n    a{"?"}\n    a --> b["x"]\n    a --> b["x"]',
+        'flowchart TD\n    a{"?"}\n    b --> c["x"]',
+        'flowchart TD\n    a{"?"} & b',
+    ],
+)
+def test_what_cannot_be_drawn_fails_the_build(source):
+    with pytest.raises(ValueError, match=r"no drawing|not a|neither|one tree"):
+        tool("mermaid").drawn(source)
+
+
+def test_state_diagrams_have_a_box_for_each_state_and_an_arrow_for_each_way():
+    rows = ["a --> b: go", "b --> c: go", "b --> a: stop", "c --> a: stop", "a --> c: leap"]
+    svg = tool("mermaid").drawn("\n".join(["stateDiagram-v2", *rows]))
+    assert svg.count("<rect") == 3
+    assert svg.count('class="head"') == 4  # both stops end in one
+    assert sorted(words(svg).split()) == sorted(["go", "go", "stop", "leap", "a", "b", "c"])
+
+
+@pytest.mark.parametrize(
+    "page, server, kinds, parties, peers, bulk",
+    [
+        ("pairwise", transitions.SERVER, messages.Kind, ("S", "C"), {}, {"masked header": "chunks, {}"}),
+        (
+            "ckks",
+            ckks_transitions.SERVER,
+            ckks_messages.Kind,
+            ("C", "S", "H"),
+            {"keys": "H", "decrypt": "H"},
+            {"encrypted header": "chunks, {}", "decrypt request": "{}, chunks", "decrypted": "{}, chunks"},
+        ),
+    ],
+)
+def test_sequence_diagrams_follow_the_tables(page, server, kinds, parties, peers, bulk):
+    """The phases on the longest way through the server's table, each with its request and its reply, in order of their kinds."""
+    state = next(a for a, _ in server if a.value == "idle")
+    path = []
+    while not path or state.value != "idle":
+        state = next(
+            target for (a, _), target in server.items() if a is state
+        )  # the first row opens a setup, or closes a phase
+        path.append(state.value)
+    numbered = [kind for kind in kinds if kind]
+    assert len(numbered) == 2 * len(path[:-1])
+    rows = []
+    for place, phase in enumerate(path[:-1]):
+        for kind, arrow in zip(numbered[2 * place : 2 * place + 2], ("S->>{}", "{}->>S"), strict=True):
+            name = kind.name.lower().replace("_", " ")
+            said = bulk.get(name, "{}").format(f"{kind.value} {name}")
+            rows.append(f"    {arrow.format(peers.get(phase, 'C'))}: {said}")
+    names = {"S": "Server", "C": "Clients", "H": "Key holder"}
+    head = [f"    participant {each} as {names[each]}" for each in parties]
+    text = (DOCS / "spec" / f"{page}.md").read_text(encoding="utf-8")
+    assert "\n".join(["```mermaid", "sequenceDiagram", *head, *rows, "```"]) in text
+
+
+def test_plots_and_their_data_are_those_of_the_page():
+    for path, body in tool("plots").files().items():
+        assert path.read_text(encoding="utf-8") == body, "run python docs/tools/plots.py"
+
+
+def test_plots_show_what_the_table_says():
+    plots = tool("plots")
+    data = json.loads((DOCS / "data" / "benchmarks.json").read_text(encoding="utf-8"))
+    rows = [each["name"] for each in data["ratios"]]
+    table = (DOCS / "benchmarks.md").read_text(encoding="utf-8").split("## Measured")[1].split("\n## ")[0]
+    assert rows == re.findall(r"^\| `([\w.]+)` \|", table, re.MULTILINE)
+    made = plots.plots(data)
+    for row in data["ratios"]:
+        if row["what"].startswith("peer/ours") and row["unit"] == "times" and row["name"] != "mask_vs_bound":
+            assert row["name"] in made["faster.svg"] and f">{row['value']:g}</text>" in made["faster.svg"]
+    shown = {path.name for path in (DOCS / "plots").glob("*.svg")}
+    page = (DOCS / "benchmarks.md").read_text(encoding="utf-8")
+    assert shown == set(made) and all(f"(plots/{name})" in page for name in shown)
+
+
+def test_the_table_of_faults_is_current():
+    faults = tool("faults")
+    assert faults.page() == faults.PAGE.read_text(encoding="utf-8"), "run python docs/tools/faults.py"
+    counted = faults.counted()
+    assert counted["27"]["pairwise"] >= 4 and counted["73"]["TenSEAL"] >= 1 and counted["48b"]["ckks"] >= 1
+
+
+def test_every_public_name_is_in_the_reference_once():
+    text = "\n".join(page.read_text(encoding="utf-8") for page in sorted((DOCS / "api").glob("*.md")))
+    objects = re.findall(r"^::: (\S+)$", text, re.MULTILINE)
+    assert len(objects) == len(set(objects))
+    named = {each.removeprefix("secagg.").removeprefix("simulate.") for each in objects}
+    assert set(secagg.__all__) - {"HOLDER", "__version__"} <= named
+    assert "## HOLDER" in text
+    hazmat = {path.stem for path in (ROOT / "secagg" / "hazmat").glob("*.py")} - {"__init__", "guard"}
+    assert {f"hazmat.{each}" for each in hazmat} <= named
+
+
+def test_every_page_is_in_the_navigation_once():
+    config = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").split("\nnav:\n")[1]
+    listed = re.findall(r"([\w/.-]+\.md)$", config, re.MULTILINE)
+    assert len(listed) == len(set(listed))
+    assert set(listed) == {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")}
+
+
+def test_the_site_asks_no_other_host():
+    config = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    assert "font: false" in config
+    assert "extra_javascript" not in config and not re.search(r"https?://", config)
+    assert not re.search(r"url\(|@import|https?://", (DOCS / "assets" / "site.css").read_text(encoding="utf-8"))
