@@ -83,8 +83,10 @@ class Units:
         A signed frame made, or taken: encoding, signature and all.
     shuffle_item : float
         The sparse graph's permutation.
-    shamir, shamir_item, combine_item : float
-        A sharing, each coefficient of each limb and holder in it, and each share in a reconstruction.
+    shamir, shamir_item : float
+        A sharing, and each coefficient of each limb and holder in it.
+    combine, combine_item : float
+        A reconstruction by one set of holders, and each share in it.
     weight_item : float
         Each pair of holders in the Lagrange weights.
     leaf : float
@@ -117,6 +119,7 @@ class Units:
     shuffle_item: float
     shamir: float
     shamir_item: float
+    combine: float
     combine_item: float
     weight_item: float
     leaf: float
@@ -197,7 +200,7 @@ def _shares() -> dict[str, float]:
     held = dict(enumerate(shares)) if isinstance(shares, list) else {}
     holders = tuple(range(threshold))
     combine(holders, [held], len(secret))  # from here on the weights are remembered
-    one = per_item(lambda n: combine(holders, [held] * n, len(secret)), 1, 33)[1]
+    together, one = per_item(lambda n: combine(holders, [held] * n, len(secret)), 1, 33)
     rounds = 8
     plain = os.urandom(dealing.holding_bytes(rounds))
     indices = np.arange(1, 257, dtype=np.uint64)
@@ -205,6 +208,7 @@ def _shares() -> dict[str, float]:
     return {
         "shamir": fixed,
         "shamir_item": each / (threshold * 5),
+        "combine": together,
         "combine_item": one / threshold,
         "weight_item": weights / 256**2,
         "leaf": least(lambda: dealing.Holding.of(plain, rounds).root()) / (2 * rounds),

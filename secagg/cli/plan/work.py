@@ -165,7 +165,7 @@ class Pairwise(_Model):
         """Advertisements taken, and read again as clients will; dealings taken; each client's shares cut out and signed."""
         u, n = self.units, self.n
         keys = u.keypair + n * (u.agree + (1 + self.rounds) * u.check_key) + n * self.taken(self.advertisement)
-        cut = 60 * self.k * u.item  # two slices for each neighbour
+        cut = 110 * self.k * u.item  # its place looked up twice and two slices, for each neighbour
         deal = n * (self.taken(self.dealt) + cut + self.made(self.dealt))
         return self.made() + keys + self._setup_view + self.made(self.list) + deal
 
@@ -173,15 +173,17 @@ class Pairwise(_Model):
     def server_round(self) -> float:
         """Uploads authenticated and added, answers opened, seeds rebuilt, masks removed, the mean decoded."""
         u, p = self.units, self.p
-        frames = (
-            p * self.frames * (u.hkdf + self.digest(4))
-        )  # decoding, bookkeeping and the tag of tags are about a digest
-        uploads = frames + p * (self.packed * u.gmac_byte + self.values * self.bulk.take)
+        frames = p * self.frames * (u.hkdf + self.digest(4))  # decoding and bookkeeping are about a digest
+        kept = 2 * self.digest(4) + 2 * p * u.item  # the tag of tags; who it is, looked up for each frame
+        uploads = frames + p * (kept + self.packed * u.gmac_byte + self.values * self.bulk.take)
         requests = 2 * self.made() + u.envelope_byte * self.request
         answer = self.taken(self.answer) + u.verify + u.hkdf + u.open + u.aead_byte * self.answer
-        lists = 30 * self.pairs * u.item + 6 * self.n * u.item  # cut up by target; who was asked
-        rebuild = p * (u.combine_item * self.threshold + self.digest(4))
-        rebuild += (1 if self.full else p) * u.weight_item * self.threshold**2 + (0.0 if self.full else p * u.shamir)
+        lists = 30 * self.pairs * u.item + 10 * self.n * u.item  # cut up by target; who was asked
+        rebuild = p * (
+            (u.combine_item + 30 * u.item) * self.threshold + self.digest(4)
+        )  # shares picked, joined, combined
+        sets = 1 if self.full else p  # of holders, each with Lagrange weights of its own
+        rebuild += sets * (2 * u.combine + u.weight_item * self.threshold**2)
         opened = self.values * (p * self.bulk.unmask + self.bulk.decode) + self.mean
         answers = self.n * (answer + lists)
         return uploads + self.headers + self._round_view + requests + answers + rebuild + opened + self.receipt
