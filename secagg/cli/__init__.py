@@ -62,6 +62,62 @@ def demo(
 
 @app.command(
     epilog="""\b
+Examples:
+  secagg bench --clients 12 --length 1e6
+  secagg bench --clients 1000 --length 1e5 --dropout 0.1 --network 20Mbit/40ms
+  secagg bench --length 1e5 --peers flower,tenseal --html report.html
+  secagg bench --sweep length=1e4:1e7 --sweep clients=10:1000 --budget 300 --csv growth.csv
+
+\b
+Exit status: 0 measured, a protection that does not fit or is not installed being named as missing;
+2 a mistake, say a dropout that leaves nobody; 130 Ctrl-C, what was measured until then being printed and written.
+"""
+)
+def bench(
+    clients: Annotated[int, typer.Option(help="Clients in the cohort, 3 or more.")] = 10,
+    length: Annotated[str, typer.Option(help="Values in an update, such as 100000 or 1e6.")] = "1e5",
+    bits: Annotated[int, typer.Option(help="Bits of an encoded value, 1 to 32.")] = 16,
+    dropout: Annotated[
+        float, typer.Option(help="Clients lost before their update: a fraction below 1, or a number.")
+    ] = 0.1,
+    peers: Annotated[str, typer.Option(help="Others to measure in the same run, if installed: flower,tenseal.")] = "",
+    only: Annotated[
+        str,
+        typer.Option(
+            help="Measure these alone, beside plaintext: 'pairwise full', 'pairwise k-regular', 'ckks malicious', "
+            "'ckks semi-honest', 'tenseal interop', separated by commas."
+        ),
+    ] = "",
+    sweep: Annotated[
+        list[str] | None, typer.Option(help="Measure growth: length=FROM:TO or clients=FROM:TO; may be given twice.")
+    ] = None,
+    network: Annotated[
+        str | None, typer.Option(help="Add modelled transfer times: RATE/ROUND-TRIP, such as 20Mbit/40ms.")
+    ] = None,
+    budget: Annotated[
+        float, typer.Option(help="Seconds to take, about; what does not fit is extrapolated and says so.")
+    ] = 60,
+    threads: Annotated[int, typer.Option(help="Threads of each party.")] = 1,
+    params: Annotated[
+        Path | None, typer.Option(help="Measure these Params (TOML) too, in place of clients, length, bits, dropout.")
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write a row for each result and phase.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page with plots that needs no other file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure what each protection costs beside none: time, bytes, memory, error, and who learns what."""
+    from secagg.cli.bench import bench as measure
+
+    status = measure(
+        clients=clients, length=length, bits=bits, dropout=dropout, peers=peers, only=only, sweep=sweep or (), network=network,
+        budget=budget, threads=threads, params=params, csv=csv, html=html, as_json=as_json,
+    )  # fmt: skip
+    if status:
+        raise typer.Exit(status)
+
+
+@app.command(
+    epilog="""\b
 Example:
   secagg keygen north-clinic --out keys
 makes keys/north-clinic.key (secret, readable by you only) and keys/north-clinic.pub.
@@ -252,59 +308,3 @@ def doctor(
 
     if not examine(directory=ledger, as_json=as_json):
         raise typer.Exit(1)
-
-
-@app.command(
-    epilog="""\b
-Examples:
-  secagg bench --clients 12 --length 1e6
-  secagg bench --clients 1000 --length 1e5 --dropout 0.1 --network 20Mbit/40ms
-  secagg bench --length 1e5 --peers flower,tenseal --html report.html
-  secagg bench --sweep length=1e4:1e7 --sweep clients=10:1000 --budget 300 --csv growth.csv
-
-\b
-Exit status: 0 measured, a protection that does not fit or is not installed being named as missing;
-2 a mistake, say a dropout that leaves nobody; 130 Ctrl-C, what was measured until then being printed and written.
-"""
-)
-def bench(
-    clients: Annotated[int, typer.Option(help="Clients in the cohort, 3 or more.")] = 10,
-    length: Annotated[str, typer.Option(help="Values in an update, such as 100000 or 1e6.")] = "1e5",
-    bits: Annotated[int, typer.Option(help="Bits of an encoded value, 1 to 32.")] = 16,
-    dropout: Annotated[
-        float, typer.Option(help="Clients lost before their update: a fraction below 1, or a number.")
-    ] = 0.1,
-    peers: Annotated[str, typer.Option(help="Others to measure in the same run, if installed: flower,tenseal.")] = "",
-    only: Annotated[
-        str,
-        typer.Option(
-            help="Measure these alone, beside plaintext: 'pairwise full', 'pairwise k-regular', 'ckks malicious', "
-            "'ckks semi-honest', 'tenseal interop', separated by commas."
-        ),
-    ] = "",
-    sweep: Annotated[
-        list[str] | None, typer.Option(help="Measure growth: length=FROM:TO or clients=FROM:TO; may be given twice.")
-    ] = None,
-    network: Annotated[
-        str | None, typer.Option(help="Add modelled transfer times: RATE/ROUND-TRIP, such as 20Mbit/40ms.")
-    ] = None,
-    budget: Annotated[
-        float, typer.Option(help="Seconds to take, about; what does not fit is extrapolated and says so.")
-    ] = 60,
-    threads: Annotated[int, typer.Option(help="Threads of each party.")] = 1,
-    params: Annotated[
-        Path | None, typer.Option(help="Measure these Params (TOML) too, in place of clients, length, bits, dropout.")
-    ] = None,
-    csv: Annotated[Path | None, typer.Option(help="Write a row for each result and phase.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write a page with plots that needs no other file.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Measure what each protection costs beside none: time, bytes, memory, error, and who learns what."""
-    from secagg.cli.bench import bench as measure
-
-    status = measure(
-        clients=clients, length=length, bits=bits, dropout=dropout, peers=peers, only=only, sweep=sweep or (), network=network,
-        budget=budget, threads=threads, params=params, csv=csv, html=html, as_json=as_json,
-    )  # fmt: skip
-    if status:
-        raise typer.Exit(status)
