@@ -27,7 +27,7 @@ Update: TypeAlias = dict[str, dict[str, NDArray[Any]]]
 FLOATS, INTEGERS = "floats", "integers"
 WEIGHT = MetaKey.NUM_STEPS_CURRENT_ROUND
 COUNTS = Integer(-(1 << 31), (1 << 31) - 1)  # differences of counters, batches seen for instance
-METRICS = FixedPoint(clip=1000.0, bits=32, overflow="refuse")  # to 2.4e-7
+METRICS = FixedPoint(clip=1000.0, bits=32)  # to 2.4e-7; refusing would tell the server whose metric is large
 
 
 def plan_for(
