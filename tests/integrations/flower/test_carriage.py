@@ -13,7 +13,7 @@ from flwr.serverapp.strategy import FedAvg
 
 import secagg
 from secagg.errors import AuthenticationError, DecodeError, InputError
-from secagg.integrations.flower import arrays, carriage, clients, enrolment
+from secagg.integrations.flower import arrays, carriage, enrolment, parties
 from secagg.integrations.flower.directory import Directory
 
 TRAIN = {"fraction_evaluate": 0.0}
@@ -162,11 +162,11 @@ def test_a_model_hash_covers_everything():
 
 
 def test_few_clients_are_kept_alive(monkeypatch):
-    monkeypatch.setattr(clients, "MOST_ALIVE", 2)
-    clients._alive.clear()
+    monkeypatch.setattr(parties, "MOST_ALIVE", 2)
+    parties._alive.clear()
     ours = Federation(5)
     ours.start(FedAvg(**TRAIN), rounds=2)
-    assert len(clients._alive) == 2
+    assert len(parties._alive) == 2
     assert [len(r.contributors) for r in ours.rounds] == [5, 5]  # the others were restored
 
 
@@ -186,7 +186,7 @@ def test_a_client_kept_alive_does_not_outlive_its_snapshot():
         return message
 
     ours.world.meddle = roll_back
-    before = clients._alive.get((node_id(0), "secagg.train"))
+    before = parties._alive.get((node_id(0), "secagg.train"))
     ours.start(FedAvg(**TRAIN), rounds=3)
     assert [len(r.contributors) for r in ours.rounds] == [5, 5, 5]
-    assert clients._alive[(node_id(0), "secagg.train")] is not before
+    assert parties._alive[(node_id(0), "secagg.train")] is not before
