@@ -9,7 +9,9 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp.strategy import FedAvg
 
 import secagg
+from secagg.encoding import FixedPoint, Integer
 from secagg.integrations.flower import Policy, secagg_mod
+from secagg.integrations.flower.node import load_node
 
 TRAIN = {"fraction_evaluate": 0.0}
 
@@ -208,7 +210,7 @@ BAD = {
     "raises": (_raise, "the app's function raised ValueError"),
     "no weight": (lambda c: c["metrics"].pop("num-examples"), "lacks the metric 'num-examples'"),
     "half a weight": (lambda c: c["metrics"].update({"num-examples": 3.5}), "whole number"),
-    "a large weight": (lambda c: c["metrics"].update({"num-examples": 4711}), "max_weight"),
+    "a negative weight": (lambda c: c["metrics"].update({"num-examples": -4711}), "weight"),
     "another metric": (lambda c: c["metrics"].update({"age": 4711.0}), "SecureGrid was told of train_loss"),
     "a list": (lambda c: c["metrics"].update({"train_loss": [4711.0]}), "is a list"),
     "no metric": (lambda c: c["metrics"].pop("train_loss"), "the app's metrics are none"),
@@ -236,15 +238,26 @@ def test_an_app_that_answers_with_an_error():
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_an_app_that_errs_drops_out_and_says_no_value(case):
+def test_an_app_that_errs_drops_out_and_says_no_value(case, caplog):
     change, reason = BAD[case]
     ours = Federation(5, app=app_that(change))
     ours.start(FedAvg(**TRAIN), rounds=2)
     assert [r.contributors for r in ours.rounds] == [tuple(f"node-{i}" for i in range(1, 5))] * 2
     said = notes(ours.world)
-    assert reason in said
-    assert "4711" not in said
-    assert "fever" not in said
+    assert reason in (said if case == "raises" else caplog.text)
+    expected = reason if case == "raises" else "InputError; the node's own log says what was wrong"
+    assert set(said.splitlines()) == {f"no update: {expected}"}
+
+
+@pytest.mark.parametrize("most", [3, 20, 100])
+def test_a_server_cannot_ask_whose_weight_is_over_a_number(most, caplog):
+    """Whatever max_weight it chooses, everybody takes part, and nobody says anything."""
+    ours = Federation(5)
+    ours.start(FedAvg(**TRAIN), rounds=1, max_weight=most)
+    assert len(ours.rounds[0].contributors) == 5
+    assert ours.rounds[0].weight == sum(min(weight_of(i), most) for i in range(5))
+    assert notes(ours.world) == ""
+    assert ("counts with the server's max_weight" in caplog.text) == (most < 100)
 
 
 def test_weights_may_be_whole_floats():
@@ -311,8 +324,37 @@ def test_a_node_with_an_identity_refuses_to_simulate(tmp_path, caplog):
     with pytest.raises(secagg.errors.ParameterError, match="no node answered"):
         ours.start(FedAvg(**TRAIN), rounds=1)
     assert ELSEWHERE in notes(ours.world)
-    assert "a simulation was asked of a node that has an identity" in caplog.text
+    assert "a simulation needs a run that asks for it and a node of no other kind" in caplog.text
     assert options["trust"] == "roster"
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"secagg-roster": "study.roster"},
+        {"secagg-ledger": "north.ledger"},
+        {"secagg-policy": "policy.toml"},
+        {"secagg-holder-ledger": "north.holder"},
+        {"secagg-name": "north"},
+        {"secagg-trust": "roster"},
+        {"secagg-trust": "first-use"},
+        {"secagg-trust": "simulation", "secagg-polcy": "policy.toml"},
+    ],
+)
+def test_a_node_with_any_entry_of_its_own_refuses_to_simulate(config):
+    context = Context(1, node_id(0), {"partition-id": 0} | config, RecordDict(), {"secagg-trust": "simulation"})
+    with pytest.raises(secagg.errors.ParameterError, match="a simulation needs"):
+        load_node(context)
+    with pytest.raises(secagg.errors.ParameterError, match="a simulation needs"):
+        load_node(context, simulation=True)
+
+
+def test_a_simulation_needs_a_run_that_asks_for_it():
+    context = Context(1, node_id(0), {"secagg-trust": "simulation"}, RecordDict(), {})
+    with pytest.raises(secagg.errors.ParameterError, match="a simulation needs"):
+        load_node(context)
+    context.run_config["secagg-trust"] = "simulation"
+    assert load_node(context).trust == "simulation"
 
 
 @pytest.mark.parametrize(
@@ -346,6 +388,7 @@ REFUSED = {
     "corrupt = 0.4": "corrupt=1 of 5, below 2",
     "max_rounds_per_setup = 8": "rounds_per_setup=64, over 8",
     'protocols = ["oneshot"]': "protocol 'pairwise'",
+    "least_max_weight = 101": "max_weight=100, below 101",
 }
 
 
@@ -364,6 +407,56 @@ def test_a_server_that_asks_to_be_trusted_is_refused(tmp_path):
     ours.start(FedAvg(**TRAIN), rounds=1, threat="semi-honest", **options)
     assert ours.rounds == []
     assert "threat='semi-honest'" in notes(ours.world)
+
+
+def _never(content):
+    raise AssertionError("the app was asked")
+
+
+@pytest.mark.parametrize("encoding", [FixedPoint(clip=0.15, bits=16, overflow="refuse"), Integer(-9, 9)])
+def test_encodings_that_refuse_values_are_refused_before_there_are_any(tmp_path, encoding):
+    ours, options = deployed(tmp_path, app=app_that(_never))
+    ours.start(FedAvg(**TRAIN), rounds=1, encoding=encoding, **options)
+    assert ours.rounds == []
+    assert set(notes(ours.world).splitlines()) == {
+        "ParameterError: this client's policy refuses an encoding that refuses values out of its range"
+    }
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_run_keeps_the_params_that_it_began_with(tmp_path, again):
+    ours, options = deployed(tmp_path)
+    (tmp_path / "policy.toml").write_text(f"replanning = {str(again).lower()}")
+    for context in ours.grid.contexts.values():
+        context.node_config["secagg-policy"] = str(tmp_path / "policy.toml")
+    ours.start(FedAvg(**TRAIN), rounds=1, **options)
+    ours.start(FedAvg(**TRAIN), rounds=1, max_weight=50, **options)
+    assert len(ours.rounds) == 1 + again
+    assert ("refuses other Params than the first" in notes(ours.world)) != again
+    # Another run begins anew.
+    for context in ours.grid.contexts.values():
+        context.state = RecordDict()
+    ours.start(FedAvg(**TRAIN), rounds=1, max_weight=60, **options)
+    assert len(ours.rounds) == 2 + again
+
+
+def test_params_are_kept_even_if_their_first_message_comes_to_nothing(tmp_path):
+    ours, options = deployed(tmp_path)
+    spoilt = {"yes": True}
+
+    def spoil(i, message):
+        settings = dict(message.content["secagg"])
+        if "params" in settings and spoilt["yes"]:
+            message.content["secagg-frames"] = ArrayRecord({"0": Array("uint8", (3,), "secagg frame", b"abc")})
+        return message
+
+    ours.world.meddle = spoil
+    ours.start(FedAvg(**TRAIN), rounds=1, **options)
+    spoilt["yes"] = False
+    ours.start(FedAvg(**TRAIN), rounds=1, max_weight=50, **options)
+    assert ours.rounds == []
+    ours.start(FedAvg(**TRAIN), rounds=1, **options)
+    assert len(ours.rounds) == 1
 
 
 def test_a_policy_without_a_ledger(tmp_path):
