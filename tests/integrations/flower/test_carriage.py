@@ -115,7 +115,7 @@ def test_waiting_for_nodes():
 )
 def test_claims_that_do_not_hold(change, error):
     key, challenge, server = secagg.Identity.generate(), bytes(32), secagg.Identity.generate().verify_key
-    good = enrolment.answer(challenge, FIRST_NODE, server, "north", key)
+    good = enrolment.answer(challenge, FIRST_NODE, server, "north", key, holds=False)
     assert enrolment.read_answer(good, challenge, FIRST_NODE, server).name == "north"
     with pytest.raises(error):
         enrolment.read_answer(good | change, challenge, FIRST_NODE, server)
