@@ -44,7 +44,7 @@ def plan_for(
     metrics : sequence of str
         Metrics that the trainer reports beside its weights, as numbers; the server gets their weighted means.
     metrics_encoding : FixedPoint
-        Default: up to 1000 in magnitude, to 2.4e-7.
+        Default: clipped at 1000 in magnitude, to 2.4e-7.
     **options
         As for `secagg.plan`: dropout, corrupt, max_weight, clip, error, rounds_per_setup, ...
 
