@@ -9,12 +9,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from secagg.encoding import FixedPoint, Integer
 from secagg.errors import InputError, ParameterError
 from secagg.params import Params
 
 __all__ = ["Policy"]
 
 MAX_FILE_BYTES = 1 << 16
+WIDE = (1 << 31) - 1  # no counter of a model changes by more in a round
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,14 @@ class Policy:
         Most rounds whose secrets may wait in this client at once.
     ledger : bool
         Refuse to take part without a ledger.
+    least_max_weight : int
+        The largest weight that this client's updates may ever have. Params with a smaller `max_weight` are refused whatever the
+        weight is, so that no choice of them finds it out.
+    refusing_encodings : bool
+        Take encodings that refuse an update for its values: ``FixedPoint(overflow="refuse")``, and an ``Integer`` of narrower
+        range than 32 bits. That an update stays out tells the server something of its values.
+    replanning : bool
+        Take other Params than the first of a kind of message within one run.
 
     Raises
     ------
@@ -50,6 +60,9 @@ class Policy:
     corrupt: float = 0.1
     max_rounds_per_setup: int = 64
     ledger: bool = True
+    least_max_weight: int = 1
+    refusing_encodings: bool = False
+    replanning: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what would not mean what it says."""
@@ -57,13 +70,14 @@ class Policy:
             raise InputError("policy: protocols must be a list of names")
         if self.threat not in ("malicious", "semi-honest"):
             raise InputError("policy: threat must be 'malicious' or 'semi-honest'")
-        for name in ("min_honest", "min_clients", "max_rounds_per_setup"):
+        for name in ("min_honest", "min_clients", "max_rounds_per_setup", "least_max_weight"):
             if type(getattr(self, name)) is not int or getattr(self, name) < 1:
                 raise InputError(f"policy: {name} must be a whole number from 1")
         if type(self.corrupt) not in (int, float) or not 0 <= self.corrupt < 1:
             raise InputError("policy: corrupt must be a fraction in [0, 1)")
-        if type(self.ledger) is not bool:
-            raise InputError("policy: ledger must be true or false")
+        for name in ("ledger", "refusing_encodings", "replanning"):
+            if type(getattr(self, name)) is not bool:
+                raise InputError(f"policy: {name} must be true or false")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Policy:
@@ -107,7 +121,18 @@ class Policy:
             f"rounds_per_setup={params.rounds_per_setup}, over {self.max_rounds_per_setup}": (
                 params.rounds_per_setup > self.max_rounds_per_setup
             ),
+            f"max_weight={params.max_weight}, below {self.least_max_weight}": params.max_weight < self.least_max_weight,
+            "an encoding that refuses values out of its range": not self.refusing_encodings and _refuses(params),
         }
         for what, refused in wrong.items():
             if refused:
                 raise ParameterError(f"this client's policy refuses {what}")
+
+
+def _refuses(params: Params) -> bool:
+    """Whether an update can stay out because of its values."""
+    encodings: list[FixedPoint | Integer] = [params.encoding, *dict(params.segments).values()]
+    return any(
+        each.low > -WIDE or each.high < WIDE if isinstance(each, Integer) else each.overflow == "refuse"
+        for each in encodings
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from secagg import Params
+from secagg import FixedPoint, Integer, Params
 from secagg.errors import InputError, ParameterError
 from secagg.integrations.policy import Policy
 
@@ -28,6 +28,16 @@ def test_the_defaults_accept_the_defaults():
         ({"corrupt": 0.2}, {}, "corrupt=1 of 10, below 2"),
         ({}, {"corrupt": 0}, "corrupt=0 of 10, below 1"),
         ({}, {"rounds_per_setup": 65}, "rounds_per_setup=65, over 64"),
+        ({"least_max_weight": 1000}, {"max_weight": 999}, "max_weight=999, below 1000"),
+        ({}, {"encoding": Integer(0, 9)}, "an encoding that refuses values"),
+        ({}, {"encoding": Integer(-(1 << 31), 9)}, "an encoding that refuses values"),
+        ({}, {"encoding": Integer(0, 1 << 31)}, "an encoding that refuses values"),
+        ({}, {"encoding": FixedPoint(clip=1.0, bits=16, overflow="refuse")}, "an encoding that refuses values"),
+        (
+            {},
+            {"metrics": ("age",), "segments": {"metrics": FixedPoint(clip=1.0, bits=16, overflow="refuse")}},
+            "an encoding that refuses values",
+        ),
     ],
 )
 def test_what_is_below_the_policy_is_refused(policy, changes, text):
@@ -38,6 +48,19 @@ def test_what_is_below_the_policy_is_refused(policy, changes, text):
 def test_a_policy_may_trust_the_server():
     Policy(threat="semi-honest").check(params(threat="semi-honest"))
     Policy(threat="semi-honest").check(params())
+
+
+def test_a_policy_may_take_encodings_that_refuse_values():
+    Policy(refusing_encodings=True).check(params(encoding=Integer(0, 9)))
+    Policy(refusing_encodings=True).check(params(encoding=FixedPoint(clip=1.0, bits=16, overflow="refuse")))
+
+
+def test_counters_of_32_bits_are_no_narrow_range():
+    Policy().check(params(encoding=Integer(-(1 << 31), (1 << 31) - 1)))
+
+
+def test_a_max_weight_that_is_large_enough():
+    Policy(least_max_weight=1000).check(params(max_weight=1000))
 
 
 def test_a_file(tmp_path):
@@ -58,6 +81,9 @@ def test_a_file(tmp_path):
         ("corrupt = 1.0", "corrupt must be"),
         ('corrupt = "half"', "corrupt must be"),
         ("ledger = 1", "ledger must be"),
+        ("least_max_weight = 0", "least_max_weight must be"),
+        ('refusing_encodings = "no"', "refusing_encodings must be"),
+        ("replanning = 0", "replanning must be"),
         ("other = 1", "a key that no policy has: 'other'"),
         ("no toml", "cannot be read"),
         ("# " + "x" * (1 << 16), "too long"),

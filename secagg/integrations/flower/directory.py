@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from logging import getLogger
 from typing import Any
 
@@ -109,7 +110,7 @@ class Directory:
         for reply in self._carrier.exchange(ask, timeout):
             node = reply.metadata.src_node_id
             if reply.has_error():
-                log.warning("secagg: node %s does not enrol: %.500s", node, reply.error.reason)
+                log.warning("secagg: node %s does not enrol: %.500r", node, reply.error.reason)
                 continue
             try:
                 claims[node] = read_answer(settings_of(reply.content) or {}, challenge, node, self._identity.verify_key)
@@ -131,6 +132,7 @@ class Directory:
 
     def _make(self, claims: list[Claim]) -> Roster:
         """Return a roster of those who answered, with a key holder if there has to be one."""
+        claims = self._undisputed(claims)
         clients = {claim.name: claim.key for claim in claims if claim.name}
         if not clients:
             raise ParameterError("no node answered, so there is nobody to put on a roster")
@@ -142,3 +144,12 @@ class Directory:
                 f"{len(willing)} nodes would hold the key, and it has to be one: its config names a secagg-holder-ledger"
             )
         return Roster(clients, self._identity.verify_key, willing[0][1] if willing else None)
+
+    def _undisputed(self, claims: list[Claim]) -> list[Claim]:
+        """Return the claims without all those that share a name or a key: nobody can say which of them is right."""
+        names = Counter(claim.name for claim in claims if claim.name)
+        keys = Counter([self._identity.verify_key, *(claim.key for claim in claims)])
+        kept = [claim for claim in claims if names[claim.name] <= 1 and keys[claim.key] == 1]
+        if lost := sorted({claim.name for claim in claims} - {claim.name for claim in kept}):
+            log.warning("secagg: left off the roster, for a name or a key that another has too: %.500r", lost)
+        return kept

@@ -40,7 +40,8 @@ def secagg_mod(*, simulation: bool = False, plain: Collection[str] = ()) -> Call
     ----------
     simulation : bool
         Nodes make a key for one run, and take the roster that the server shows them: for simulations, where all nodes are one
-        machine. The same as ``secagg-trust = "simulation"`` in run_config. A node that has an identity refuses.
+        machine. The same as ``secagg-trust = "simulation"`` in run_config. A node that has an identity, or any other entry of
+        this package's in its config, refuses.
     plain : collection of str
         Message types, say ``"query"``, that the app answers in clear. Whatever else comes without the engine's frames is
         refused.
@@ -53,8 +54,8 @@ def secagg_mod(*, simulation: bool = False, plain: Collection[str] = ()) -> Call
     Notes
     -----
     A ``train`` function returns one ArrayRecord with the names and shapes it was given, and one MetricRecord; an ``evaluate``
-    function one MetricRecord. The metric named by the strategy's ``weighted_by_key`` is the weight, a whole number; the others
-    are those that `SecureGrid` was told of.
+    function one MetricRecord. The metric named by the strategy's ``weighted_by_key`` is the weight, a whole number, and counts as
+    ``max_weight`` if it is larger; the others are those that `SecureGrid` was told of.
     """
     open_types = frozenset(plain)
 
@@ -137,8 +138,12 @@ def _round(message: Message, context: Context, call_next: Next, settings: dict[s
         if client.awaiting is not None and content.array_records:
             try:
                 _submit(client, message, context, call_next, settings)
-            except (_AppError, SecAggError) as error:
+            except _AppError as error:
                 notes.append(f"no update: {error}")
+            except SecAggError as error:
+                # The server chose what the update was held against, so the text would answer its question about the data.
+                log.error("secagg: no update: %.500r", str(error))  # noqa: TRY400  # the text is written for the operator
+                notes.append(f"no update: {type(error).__name__}; the node's own log says what was wrong")
         frames = client.outbox()
     return _reply(message, notes, frames)
 
@@ -164,7 +169,7 @@ def _submit(client: Client, message: Message, context: Context, call_next: Next,
     key = settings.get("weight")
     if not isinstance(key, str) or key not in values:
         raise InputError(f"the app's reply lacks the metric {key!r}, the update's weight")
-    weight = whole_weight(values.pop(key), key)
+    weight = _capped(whole_weight(values.pop(key), key), client.params.max_weight)
     metrics = _metrics(values, settings)
     if settings.get("step") == "train":
         update: Any = delta(
@@ -175,6 +180,17 @@ def _submit(client: Client, message: Message, context: Context, call_next: Next,
         client.submit(update, weight=weight, metrics=metrics, context=model)
     else:
         client.submit({name: float(value) for name, value in metrics.items()}, weight=weight, context=model)
+
+
+def _capped(weight: int, most: int) -> int:
+    """Return the weight, or the largest that the Params have room for.
+
+    An update that stayed out would tell the server, who chose the number, that the weight is over it.
+    """
+    if weight > most:
+        log.warning("secagg: this update counts with the server's max_weight, which is below its weight")
+        return most
+    return weight
 
 
 def _metrics(values: dict[str, Any], settings: dict[str, Any]) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """What a node brings of its own: identity, roster, ledger and policy, from files that only its operator names.
 
 They come from ``node_config`` alone. ``run_config`` is written by whoever starts a run, and may only ask for a simulation, which
-a node with an identity refuses.
+a node with entries of its own refuses.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ IDENTITY, ROSTER, LEDGER, HOLDER_LEDGER, POLICY, NAME, TRUST = (
     "secagg-identity", "secagg-roster", "secagg-ledger", "secagg-holder-ledger", "secagg-policy", "secagg-name",
     "secagg-trust",
 )  # fmt: skip
+PREFIX = "secagg-"
 KEPT = "secagg.node"  # what a simulated node keeps in Context.state
 
 
@@ -79,7 +80,7 @@ def load_node(context: Context, *, simulation: bool = False) -> Node:
     ----------
     context : Context
     simulation : bool
-        What `run_config` can ask for too: a node without an identity makes one for this run.
+        What `run_config` can ask for too: a node whose config has no entry of this package's makes an identity for this run.
 
     Raises
     ------
@@ -89,11 +90,15 @@ def load_node(context: Context, *, simulation: bool = False) -> Node:
         A file cannot be read, or is of another kind.
     """
     simulation = simulation or context.run_config.get(TRUST) == "simulation"
-    if simulation and IDENTITY not in context.node_config:
+    # Whoever gave a node any of these entries wants it protected, even if another one was forgotten.
+    own = sorted(key for key in context.node_config if key.startswith(PREFIX) and key != TRUST)
+    trust = check_trust(context.node_config.get(TRUST, "simulation" if simulation and not own else "roster"))
+    if simulation and trust == "simulation" and not own:
         return _simulated(context)
-    trust = check_trust(context.node_config.get(TRUST, "roster"))
     if simulation or trust == "simulation":
-        raise ParameterError("a simulation was asked of a node that has an identity, or of its config")
+        raise ParameterError(
+            f"a simulation needs a run that asks for it and a node of no other kind; this node's config has {own or TRUST}"
+        )
     try:
         return _deployed(context, trust)
     except OSError as error:

@@ -79,8 +79,9 @@ def _opened(
     if node.policy is not None:
         node.policy.check(params)
     kept = dict(context.state[place]) if place in context.state else {}
+    _pin(context, place, kept, params, node)
     party: Party | None = None
-    if kept.get(PARAMS) == params.hash:
+    if kept.get(PARAMS) == params.hash and SNAPSHOT in kept:
         alive: Party | None = _again((context.node_id, place), kept[SNAPSHOT])
         party = alive or restored(kept[SNAPSHOT], params=params)
     party = party or made(params)
@@ -95,6 +96,16 @@ def _opened(
         _keep((context.node_id, place), snapshot, party)
     else:
         party.close()
+
+
+def _pin(context: Context, place: str, kept: dict[str, Any], params: Params, node: Node) -> None:
+    """Hold the server to the first Params of a run: with many it could ask one update many questions."""
+    if PARAMS not in kept:
+        context.state[place] = ConfigRecord({PARAMS: params.hash})  # also if this message comes to nothing
+    elif kept[PARAMS] != params.hash and node.policy is not None and not node.policy.replanning:
+        raise ParameterError(
+            "this client's policy refuses other Params than the first of this kind of message in a run"
+        )
 
 
 def _again(key: tuple[int, str], snapshot: bytes) -> Any:

@@ -7,7 +7,7 @@ when all have answered or time is up, until no phase is open.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from logging import getLogger
 from typing import Any
 
@@ -25,6 +25,7 @@ __all__ = ["Session"]
 
 # Phases that come before an update is asked for. The model travels with the first message of another one, to those asked.
 BEFORE_UPDATES = ("keys", "shares")
+MOST_NOTES = 4  # of a reply's, in the log
 log = getLogger("flwr")
 
 
@@ -124,14 +125,16 @@ class Session:
         """Hand a node's frames to the engine, which knows their authors by their signatures."""
         node = reply.metadata.src_node_id
         if reply.has_error():
-            log.warning("secagg: node %s answered with an error: %.500s", node, reply.error.reason)
+            log.warning("secagg: node %s answered with an error: %.500r", node, reply.error.reason)
             return
         try:
             notes, frames = _notes(settings_of(reply.content)), frames_of(reply.content)
         except InputError as error:
             notes, frames = [str(error)], []
-        for note in notes:
-            log.warning("secagg: node %s says: %.500s", node, note)
+        for note in notes[:MOST_NOTES]:
+            log.warning("secagg: node %s says: %.500r", node, note)  # quoted: a node writes no lines of its own here
+        if len(notes) > MOST_NOTES:
+            log.warning("secagg: node %s says %d more things", node, len(notes) - MOST_NOTES)
         for frame in frames:
             try:
                 self._server.receive(frame)
@@ -139,6 +142,6 @@ class Session:
                 log.warning("secagg: a frame from node %s was refused: %s", node, error)
 
 
-def _notes(settings: Mapping[str, Any] | None) -> Iterable[str]:
+def _notes(settings: Mapping[str, Any] | None) -> list[str]:
     notes = (settings or {}).get("notes", [])
     return [note for note in notes if isinstance(note, str)] if isinstance(notes, list) else []

@@ -27,7 +27,7 @@ Update: TypeAlias = dict[str, dict[str, NDArray[Any]]]
 FLOATS, INTEGERS = "floats", "integers"
 WEIGHT = MetaKey.NUM_STEPS_CURRENT_ROUND
 COUNTS = Integer(-(1 << 31), (1 << 31) - 1)  # differences of counters, batches seen for instance
-METRICS = FixedPoint(clip=1000.0, bits=32, overflow="refuse")  # to 2.4e-7
+METRICS = FixedPoint(clip=1000.0, bits=32)  # to 2.4e-7; refusing would tell the server whose metric is large
 
 
 def plan_for(
@@ -44,7 +44,7 @@ def plan_for(
     metrics : sequence of str
         Metrics that the trainer reports beside its weights, as numbers; the server gets their weighted means.
     metrics_encoding : FixedPoint
-        Default: up to 1000 in magnitude, to 2.4e-7.
+        Default: clipped at 1000 in magnitude, to 2.4e-7.
     **options
         As for `secagg.plan`: dropout, corrupt, max_weight, clip, error, rounds_per_setup, ...
 

@@ -9,7 +9,8 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp.strategy import FedAvg
 
 import secagg
-from secagg.integrations.flower import Policy, secagg_mod
+from secagg.integrations.flower import secagg_mod
+from secagg.integrations.flower.node import load_node
 
 TRAIN = {"fraction_evaluate": 0.0}
 
@@ -208,7 +209,7 @@ BAD = {
     "raises": (_raise, "the app's function raised ValueError"),
     "no weight": (lambda c: c["metrics"].pop("num-examples"), "lacks the metric 'num-examples'"),
     "half a weight": (lambda c: c["metrics"].update({"num-examples": 3.5}), "whole number"),
-    "a large weight": (lambda c: c["metrics"].update({"num-examples": 4711}), "max_weight"),
+    "a negative weight": (lambda c: c["metrics"].update({"num-examples": -4711}), "weight"),
     "another metric": (lambda c: c["metrics"].update({"age": 4711.0}), "SecureGrid was told of train_loss"),
     "a list": (lambda c: c["metrics"].update({"train_loss": [4711.0]}), "is a list"),
     "no metric": (lambda c: c["metrics"].pop("train_loss"), "the app's metrics are none"),
@@ -236,15 +237,26 @@ def test_an_app_that_answers_with_an_error():
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_an_app_that_errs_drops_out_and_says_no_value(case):
+def test_an_app_that_errs_drops_out_and_says_no_value(case, caplog):
     change, reason = BAD[case]
     ours = Federation(5, app=app_that(change))
     ours.start(FedAvg(**TRAIN), rounds=2)
     assert [r.contributors for r in ours.rounds] == [tuple(f"node-{i}" for i in range(1, 5))] * 2
     said = notes(ours.world)
-    assert reason in said
-    assert "4711" not in said
-    assert "fever" not in said
+    assert reason in (said if case == "raises" else caplog.text)
+    expected = reason if case == "raises" else "InputError; the node's own log says what was wrong"
+    assert set(said.splitlines()) == {f"no update: {expected}"}
+
+
+@pytest.mark.parametrize("most", [3, 20, 100])
+def test_a_server_cannot_ask_whose_weight_is_over_a_number(most, caplog):
+    """Whatever max_weight it chooses, everybody takes part, and nobody says anything."""
+    ours = Federation(5)
+    ours.start(FedAvg(**TRAIN), rounds=1, max_weight=most)
+    assert len(ours.rounds[0].contributors) == 5
+    assert ours.rounds[0].weight == sum(min(weight_of(i), most) for i in range(5))
+    assert notes(ours.world) == ""
+    assert ("counts with the server's max_weight" in caplog.text) == (most < 100)
 
 
 def test_weights_may_be_whole_floats():
@@ -311,8 +323,37 @@ def test_a_node_with_an_identity_refuses_to_simulate(tmp_path, caplog):
     with pytest.raises(secagg.errors.ParameterError, match="no node answered"):
         ours.start(FedAvg(**TRAIN), rounds=1)
     assert ELSEWHERE in notes(ours.world)
-    assert "a simulation was asked of a node that has an identity" in caplog.text
+    assert "a simulation needs a run that asks for it and a node of no other kind" in caplog.text
     assert options["trust"] == "roster"
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"secagg-roster": "study.roster"},
+        {"secagg-ledger": "north.ledger"},
+        {"secagg-policy": "policy.toml"},
+        {"secagg-holder-ledger": "north.holder"},
+        {"secagg-name": "north"},
+        {"secagg-trust": "roster"},
+        {"secagg-trust": "first-use"},
+        {"secagg-trust": "simulation", "secagg-polcy": "policy.toml"},
+    ],
+)
+def test_a_node_with_any_entry_of_its_own_refuses_to_simulate(config):
+    context = Context(1, node_id(0), {"partition-id": 0} | config, RecordDict(), {"secagg-trust": "simulation"})
+    with pytest.raises(secagg.errors.ParameterError, match="a simulation needs"):
+        load_node(context)
+    with pytest.raises(secagg.errors.ParameterError, match="a simulation needs"):
+        load_node(context, simulation=True)
+
+
+def test_a_simulation_needs_a_run_that_asks_for_it():
+    context = Context(1, node_id(0), {"secagg-trust": "simulation"}, RecordDict(), {})
+    with pytest.raises(secagg.errors.ParameterError, match="a simulation needs"):
+        load_node(context)
+    context.run_config["secagg-trust"] = "simulation"
+    assert load_node(context).trust == "simulation"
 
 
 @pytest.mark.parametrize(
@@ -336,63 +377,3 @@ def test_files_that_a_node_lacks(tmp_path, caplog, change, reason):
     assert ELSEWHERE in notes(ours.world)
     assert reason not in notes(ours.world)
     assert reason in caplog.text
-
-
-# -- policy --------------------------------------------------------------------------------------------------------
-
-REFUSED = {
-    'threat = "semi-honest"\nmin_honest = 4': "min_honest=2, below 4",
-    "min_clients = 5": "min_clients=4, below 5",
-    "corrupt = 0.4": "corrupt=1 of 5, below 2",
-    "max_rounds_per_setup = 8": "rounds_per_setup=64, over 8",
-    'protocols = ["oneshot"]': "protocol 'pairwise'",
-}
-
-
-@pytest.mark.parametrize("text", REFUSED)
-def test_the_policy_has_the_last_word(tmp_path, text):
-    ours, options = deployed(tmp_path)
-    (tmp_path / "policy.toml").write_text(text)
-    ours.grid.contexts[node_id(0)].node_config["secagg-policy"] = str(tmp_path / "policy.toml")
-    ours.start(FedAvg(**TRAIN), rounds=1, **options)
-    assert "hospital-0" not in ours.rounds[0].contributors
-    assert f"this client's policy refuses {REFUSED[text]}" in notes(ours.world)
-
-
-def test_a_server_that_asks_to_be_trusted_is_refused(tmp_path):
-    ours, options = deployed(tmp_path)
-    ours.start(FedAvg(**TRAIN), rounds=1, threat="semi-honest", **options)
-    assert ours.rounds == []
-    assert "threat='semi-honest'" in notes(ours.world)
-
-
-def test_a_policy_without_a_ledger(tmp_path):
-    (tmp_path / "policy.toml").write_text("ledger = false")
-    ours, options = deployed(tmp_path)
-    config = ours.grid.contexts[node_id(0)].node_config
-    config["secagg-policy"] = str(tmp_path / "policy.toml")
-    del config["secagg-ledger"]
-    ours.start(FedAvg(**TRAIN), rounds=1, **options)
-    assert len(ours.rounds[0].contributors) == 5
-
-
-@pytest.mark.parametrize(
-    "text, reason",
-    [
-        ("min_honest = 0", "min_honest"),
-        ("min_honest = true", "min_honest"),
-        ("corrupt = 1.5", "corrupt"),
-        ("corrupt = 'all'", "corrupt"),
-        ("threat = 'none'", "threat"),
-        ("protocols = []", "protocols"),
-        ("ledger = 1", "ledger"),
-        ("honest = 3", "'honest'"),
-        ("min_honest = ", "cannot be read"),
-        ("#" * 70000, "too long"),
-    ],
-)
-def test_policies_that_are_none(tmp_path, text, reason):
-    path = tmp_path / "policy.toml"
-    path.write_text(text)
-    with pytest.raises(secagg.errors.InputError, match=reason):
-        Policy.load(path)

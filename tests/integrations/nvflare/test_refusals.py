@@ -94,7 +94,7 @@ def test_of_a_result_that_failed_only_the_code_leaves(federate):
         ({"steps": 20_001}, "weight"),
         ({"steps": 1.5}, "must be one whole number"),
         ({"metrics": {}}, "no metric 'loss'"),
-        ({"metrics": {"loss": 1e6}}, "metric 'loss'"),
+        ({"metrics": {"loss": float("nan")}}, "metric 'loss'"),
         ({"drop": "bias"}, "not those that were sent: 'bias'"),
         ({"bias": np.zeros(4)}, "array 'bias': expected shape (3,), got (4,)"),
         ({"bias": np.full(3, np.nan)}, "bias"),
