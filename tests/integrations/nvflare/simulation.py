@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from federation import Listener, Persistor, Trainer, initial
+from federation import Listener, Persistor, Prober, Trainer, initial
 from nvflare.job_config.api import FedJob
 from nvflare.job_config.defs import FilterType
 
@@ -36,9 +36,9 @@ def keys(home: Path, names: tuple[str, ...] = SITES) -> None:
 
 def job(
     home: Path, *, secrets: str, rounds: int = 3, trainer: dict[str, Any] | None = None, seconds: int = 120,
-    plan: dict[str, Any] | None = None,
+    plan: dict[str, Any] | None = None, probe: tuple[str, ...] = (),
 ) -> FedJob:  # fmt: skip
-    """Return a job whose results and messages end up in `home`."""
+    """Return a job whose results and messages end up in `home`; with `probe` the server then asks for tasks of these names."""
     for name in ("models", "heard"):
         (home / name).mkdir()
     params = plan_for(
@@ -48,12 +48,16 @@ def job(
     made = FedJob("secure", min_clients=len(SITES) - 1)
     made.to_server(Persistor(str(home / "models")), id="persistor")
     made.to_server(SecureFedAvg(params, num_rounds=rounds, home=secrets, timeout=seconds, train_timeout=seconds))
-    made.to_server(
-        Listener(str(home / "heard")), filter_type=FilterType.TASK_RESULT, tasks=["train", "secagg", "secagg_holder"]
-    )
+    if probe:
+        made.to_server(Prober(list(probe)))
+    heard = ["train", "secagg", "secagg_holder", *probe]
+    made.to_server(Listener(str(home / "heard")), filter_type=FilterType.TASK_RESULT, tasks=heard)
     made.to_server({"server": {"task_request_interval": 0.2}})
-    made.to_clients(Trainer(**(trainer or {})), tasks=["train"])
+    if not probe:
+        made.to_clients(Trainer(**(trainer or {})), tasks=["train"])
     made.to_clients(SecureSite(params, home=secrets))
+    if probe:  # a job whose trainer takes any task is refused, unless the trainer comes last
+        made.to_clients(Trainer(**(trainer or {})), tasks=["*"])
     return made
 
 
