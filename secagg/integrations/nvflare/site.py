@@ -76,9 +76,6 @@ class SecureSite(FLComponent):
     ----------
     params : Params
         What this site takes part under; the site's own policy has to allow them.
-    home : str
-        Directory of the site's key, roster, policy, ledger and snapshots, ``{site}`` in it standing for the site's name.
-        Default: ``local/secagg`` in the site's workspace.
     task : str
         The training task.
     plain : sequence of str
@@ -89,14 +86,18 @@ class SecureSite(FLComponent):
     ------
     ParameterError
         `params` are none, or `plain` names a task that has to be protected.
+
+    Notes
+    -----
+    The site's key, roster, policy, ledger and snapshots are in ``local/secagg`` of its workspace, or where the variable
+    SECAGG_NVFLARE_HOME of its own environment says. A job has no say in it.
     """
 
     def __init__(
-        self, params: Params | Sequence[Any], home: str = "", task: str = "train", plain: Sequence[str] = ()
+        self, params: Params | Sequence[Any], task: str = "train", plain: Sequence[str] = ()
     ) -> None:
         super().__init__()
         self._settled, self.params = params_of(params)
-        self.home = home
         self.task = task
         self.plain = _plain_tasks(plain, task)
         self._lock = threading.Lock()
@@ -144,14 +145,14 @@ class SecureSite(FLComponent):
             return
         foreign = name not in (self.task, TASK, HOLDER_TASK)
         if event_type in _BEFORE and foreign:
-            replace(fl_ctx.get_prop(FLContextKey.TASK_DATA), make_reply(ReturnCode.TASK_UNKNOWN))
+            replace(fl_ctx.get_prop(FLContextKey.TASK_DATA), make_reply(ReturnCode.TASK_UNSUPPORTED))
             self.log_error(fl_ctx, f"secagg: refused a task that is not protected: {name!r}")
         elif event_type in _AFTER and foreign:
-            replace(fl_ctx.get_prop(FLContextKey.TASK_RESULT), make_reply(ReturnCode.TASK_UNKNOWN))
+            replace(fl_ctx.get_prop(FLContextKey.TASK_RESULT), make_reply(ReturnCode.TASK_UNSUPPORTED))
         elif event_type == EventType.AFTER_TASK_RESULT_FILTER:
             # Whatever the filters were, and whichever came after ours.
             result = fl_ctx.get_prop(FLContextKey.TASK_RESULT)
-            replace(result, make_reply(ReturnCode.TASK_UNKNOWN) if foreign else only_frames(result))
+            replace(result, make_reply(ReturnCode.TASK_UNSUPPORTED) if foreign else only_frames(result))
 
     # -- what executor and filters call ---------------------------------------------------------------------------
 
@@ -243,7 +244,8 @@ class SecureSite(FLComponent):
         name, workspace = fl_ctx.get_identity_name(), fl_ctx.get_workspace()
         _installed_here(workspace.get_app_dir(fl_ctx.get_job_id()))
         if self._files is None:
-            self._files = SiteFiles(site_home(self.home, name, workspace.get_site_config_dir()), name, self._settled)
+            home = site_home(name, workspace.get_site_config_dir(), workspace.get_run_dir(fl_ctx.get_job_id()))
+            self._files = SiteFiles(home, name, self._settled)
         return self._files
 
     def _receive(self, request: Shareable, fl_ctx: FLContext) -> Client:

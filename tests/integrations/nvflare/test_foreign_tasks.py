@@ -103,7 +103,7 @@ def test_a_task_of_another_name_gets_no_data_and_gives_none(node, name):
     engine = RunningEngine(node, trainer)
     result = engine.run(name, model())
     assert not content(result)
-    assert result.get_return_code() == ReturnCode.TASK_UNKNOWN
+    assert result.get_return_code() == ReturnCode.TASK_UNSUPPORTED
     assert [content(seen) for seen in trainer.seen] == [set()]
 
 
@@ -196,7 +196,7 @@ def test_a_job_with_tasks_that_it_leaves_unprotected(node):
 
 
 def test_a_server_that_probes_a_job_in_the_simulator(tmp_path):
-    outcome = simulate(tmp_path, rounds=1, trainer={"greedy": True}, probe=("sneak", "validate"))
+    outcome = simulate(tmp_path, rounds=1, seconds=30, trainer={"greedy": True}, probe=("sneak", "validate"))
     assert outcome.contributors == [4]
     tasks = [task for task, _ in outcome.heard]
     assert (tasks.count("train"), tasks.count("sneak"), tasks.count("validate")) == (4, 4, 4)
