@@ -93,9 +93,7 @@ class SecureSite(FLComponent):
     SECAGG_NVFLARE_HOME of its own environment says. A job has no say in it.
     """
 
-    def __init__(
-        self, params: Params | Sequence[Any], task: str = "train", plain: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, params: Params | Sequence[Any], task: str = "train", plain: Sequence[str] = ()) -> None:
         super().__init__()
         self._settled, self.params = params_of(params)
         self.task = task

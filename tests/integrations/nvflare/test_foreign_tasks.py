@@ -175,7 +175,12 @@ def test_a_filter_after_secaggs_adds_nothing(node, change, code):
     result = RunningEngine(node, Trainer(), last=Leaky(change)).run("train", node.request)
     assert result.get_return_code() == code
     assert content(result) == ({"secagg_session", "secagg_frames"} if code == ReturnCode.OK else set())
-    assert set(result["__headers__"]) <= {ReservedKey.RC, ReservedKey.TASK_NAME, ReservedKey.TASK_ID, ReservedKey.AUDIT_EVENT_ID}
+    assert set(result["__headers__"]) <= {
+        ReservedKey.RC,
+        ReservedKey.TASK_NAME,
+        ReservedKey.TASK_ID,
+        ReservedKey.AUDIT_EVENT_ID,
+    }
 
 
 # -- a job ---------------------------------------------------------------------------------------------------------------

@@ -144,7 +144,8 @@ def test_a_secagg_that_came_with_the_job_is_refused(federate, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("place", "text"), [("{own}/job-1/{site}", "come with the job"), ("{own}/link", "come with the job"), ("parties", "absolute")]
+    ("place", "text"),
+    [("{own}/job-1/{site}", "come with the job"), ("{own}/link", "come with the job"), ("parties", "absolute")],
 )
 def test_files_that_came_with_the_job_are_refused(federate, monkeypatch, place, text):
     federation, session, frames = ready(federate)
