@@ -48,8 +48,8 @@ class SecureFedAvg(ModelController):
     num_clients : int, optional
         How many sites are asked for an update in a round, drawn anew each time. Default: all that are there.
     server_name : str
-        What the server's key is called: ``NAME.key``. It and the roster are in ``local/secagg`` of the server's workspace, or where
-        the variable SECAGG_NVFLARE_HOME of its environment says.
+        What the server's key is called: ``NAME.key``. It and the roster are in ``local/secagg`` of the server's workspace, or
+        where the variable SECAGG_NVFLARE_HOME of its environment says.
     task_name : str
         The training task.
     train_timeout : int

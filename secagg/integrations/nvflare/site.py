@@ -23,7 +23,7 @@ from nvflare.apis.event_type import EventType
 from nvflare.apis.executor import Executor
 from nvflare.apis.filter import Filter
 from nvflare.apis.fl_component import FLComponent
-from nvflare.apis.fl_constant import FLContextKey, ReturnCode
+from nvflare.apis.fl_constant import FLContextKey, ReservedKey, ReturnCode
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable, make_reply
 from nvflare.apis.signal import Signal
@@ -79,8 +79,8 @@ class SecureSite(FLComponent):
     task : str
         The training task.
     plain : sequence of str
-        Names of other tasks whose results may leave as they are, such as "validate". Nothing of these is protected. Default: none,
-        and a task of any other name is refused.
+        Names of other tasks whose results may leave as they are, such as "validate". Nothing of these is protected. Default:
+        none, and a task of any other name is refused.
 
     Raises
     ------
@@ -121,10 +121,11 @@ class SecureSite(FLComponent):
             An executor of the job takes tasks that are not protected.
         """
         job.check_kwargs(args_to_check=kwargs, args_expected={})
-        for each in job._get_app(ctx).app_config.executors:
+        for each in job._get_app(ctx).app_config.executors:  # noqa: SLF001  # there is no public way
             if open_to := sorted(set(each.tasks) - {self.task, *self.plain}):
                 raise ParameterError(
-                    f"the job's {type(each.executor).__name__} takes the tasks {', '.join(open_to)}, whose results nothing protects; "
+                    f"the job's {type(each.executor).__name__} takes the tasks {', '.join(open_to)}, "
+                    f"whose results nothing protects: "
                     f"add it with tasks=[{self.task!r}]"
                 )
         keep_out_of_jobs(job)
@@ -143,7 +144,11 @@ class SecureSite(FLComponent):
             return
         foreign = name not in (self.task, TASK, HOLDER_TASK)
         if event_type in _BEFORE and foreign:
-            replace(fl_ctx.get_prop(FLContextKey.TASK_DATA), make_reply(ReturnCode.TASK_UNSUPPORTED))
+            data = fl_ctx.get_prop(FLContextKey.TASK_DATA)
+            # The cookies are the server's: without them it takes the answer for nobody's and asks again and again.
+            replace(
+                data, make_reply(ReturnCode.TASK_UNSUPPORTED, {ReservedKey.COOKIE_JAR: data.get_cookie_jar() or {}})
+            )
             self.log_error(fl_ctx, f"secagg: refused a task that is not protected: {name!r}")
         elif event_type in _AFTER and foreign:
             replace(fl_ctx.get_prop(FLContextKey.TASK_RESULT), make_reply(ReturnCode.TASK_UNSUPPORTED))

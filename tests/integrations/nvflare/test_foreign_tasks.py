@@ -1,21 +1,21 @@
-"""A server that asks for a task of another name, where the trainer takes any: in NVFlare's own client runner, and in the simulator."""
+"""A server that asks for a task of another name, where the trainer takes any: in NVFlare's runner and simulator."""
 
 from __future__ import annotations
 
 import pytest
-from federation import Prober, Trainer, initial
+from federation import Trainer, initial
 from inprocess import Engine
-from nvflare.private.fed.client.client_engine_executor_spec import TaskAssignment
 from nvflare.apis.dxo import DXO, DataKind
 from nvflare.apis.executor import Executor
 from nvflare.apis.filter import Filter
-from nvflare.apis.fl_constant import FLContextKey, ReservedKey, ReturnCode
+from nvflare.apis.fl_constant import ReservedKey, ReturnCode
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable, make_copy
 from nvflare.apis.utils.event import fire_event_to_components
 from nvflare.app_common.abstract.fl_model import FLModel
 from nvflare.app_common.utils.fl_model_utils import FLModelUtils
 from nvflare.job_config.api import FedJob
+from nvflare.private.fed.client.client_engine_executor_spec import TaskAssignment
 from nvflare.private.fed.client.client_runner import ClientRunner, ClientRunnerConfig, TaskRouter
 from simulation import simulate
 from test_simulator import in_clear
