@@ -1,6 +1,7 @@
 """Seven hospitals train together with NVFlare, in its simulator: `python job.py`, and `python job.py --plain` to compare."""
 
 import argparse
+import os
 import tempfile
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def build(home, names, start, *, plain):
     job.to_server(NPModelPersistor(model=start.tolist()), id="persistor")
     job.to_server({"server": {"task_request_interval": 0.2}})  # sites ask for tasks five times a second
     script = str(Path(__file__).with_name("train.py"))
-    job.to_clients(ScriptRunner(script, f"{HOSPITALS} {SEED}", framework=FrameworkType.NUMPY))
+    job.to_clients(ScriptRunner(script, f"{HOSPITALS} {SEED}", framework=FrameworkType.NUMPY), tasks=["train"])
     if plain:
         job.to_server(FedAvg(num_clients=len(names), num_rounds=ROUNDS))
         return job
@@ -45,8 +46,9 @@ def build(home, names, start, *, plain):
     params = plan_for(model, len(names), dropout=1, max_weight=1000, clip=2.0, error=1e-6, metrics=["accuracy"])
     print(params.explain())
     make_keys(home, names)
-    job.to_server(SecureFedAvg(params, num_rounds=ROUNDS, home=str(home / "{site}"), timeout=30))  # in place of FedAvg
-    job.to_clients(SecureSite(params, home=str(home / "{site}")))
+    os.environ["SECAGG_NVFLARE_HOME"] = str(home / "{site}")  # each party's own, which the job has no say in
+    job.to_server(SecureFedAvg(params, num_rounds=ROUNDS, timeout=30))  # in place of FedAvg
+    job.to_clients(SecureSite(params))
     return job
 
 

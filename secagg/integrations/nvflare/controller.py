@@ -47,11 +47,9 @@ class SecureFedAvg(ModelController):
     num_rounds : int
     num_clients : int, optional
         How many sites are asked for an update in a round, drawn anew each time. Default: all that are there.
-    home : str
-        Directory of the server's key and the roster, ``{site}`` in it standing for `server_name`. Default: ``local/secagg`` in
-        the server's workspace.
     server_name : str
-        What the server's key is called: ``NAME.key``.
+        What the server's key is called: ``NAME.key``. It and the roster are in ``local/secagg`` of the server's workspace, or
+        where the variable SECAGG_NVFLARE_HOME of its environment says.
     task_name : str
         The training task.
     train_timeout : int
@@ -82,7 +80,6 @@ class SecureFedAvg(ModelController):
         params: Params | Sequence[Any],
         num_rounds: int = 5,
         num_clients: int | None = None,
-        home: str = "",
         server_name: str = "server",
         task_name: str = "train",
         train_timeout: int = 3600,
@@ -107,7 +104,7 @@ class SecureFedAvg(ModelController):
                 "server never has it"
             )
         self.num_rounds, self.num_clients, self.start_round = num_rounds, num_clients, start_round
-        self.home, self.server_name, self.task_name = home, server_name, task_name
+        self.server_name, self.task_name = server_name, task_name
         self.train_timeout, self.timeout, self.attempts = train_timeout, timeout, attempts
         self.holder, self.persistor_id = holder, persistor_id
         self.current_round = start_round
@@ -169,7 +166,9 @@ class SecureFedAvg(ModelController):
 
     def _open_server(self) -> Server:
         if self._server is None:
-            home = site_home(self.home, self.server_name, self.engine.get_workspace().get_site_config_dir())
+            workspace = self.engine.get_workspace()
+            run_dir = workspace.get_run_dir(self.fl_ctx.get_job_id())
+            home = site_home(self.server_name, workspace.get_site_config_dir(), run_dir)
             identity = Identity.load(home / f"{self.server_name}.key")
             self._roster = Roster.load(home / ROSTER_FILE)
             self._server = Server(self._settled, identity=identity, roster=self._roster)

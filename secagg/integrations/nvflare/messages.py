@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from nvflare.apis.fl_constant import ReturnCode
-from nvflare.apis.shareable import Shareable, make_reply
+from nvflare.apis.shareable import ReservedHeaderKey, Shareable, make_reply
 
 from secagg.errors import DecodeError
 
-__all__ = ["HOLDER_TASK", "TASK", "load", "reply", "take"]
+__all__ = ["HOLDER_TASK", "TASK", "load", "only_frames", "replace", "reply", "take"]
 
 TASK = "secagg"  # the task of every exchange in which nothing is trained
 HOLDER_TASK = "secagg_holder"  # the key holder's, who may live at a site that trains too
@@ -27,6 +27,26 @@ def load(shareable: Shareable, session: bytes, frames: Sequence[bytes]) -> Share
 def reply(session: bytes, frames: Sequence[bytes]) -> Shareable:
     """Return a site's answer: frames, and nothing else."""
     return load(make_reply(ReturnCode.OK), session, frames)
+
+
+def only_frames(result: Shareable) -> Shareable:
+    """Return what may leave of a result: its frames if there is nothing else, or the code of a failure."""
+    headers = result.get(ReservedHeaderKey.HEADERS)
+    code = headers.get(ReservedHeaderKey.RC, ReturnCode.OK) if isinstance(headers, dict) else None
+    if code != ReturnCode.OK:
+        return make_reply(code if isinstance(code, str) else ReturnCode.ERROR)
+    try:
+        if set(result) == {ReservedHeaderKey.HEADERS, _SESSION, _FRAMES}:
+            return reply(*take(Shareable(result)))
+    except DecodeError:
+        pass
+    return make_reply(ReturnCode.TASK_RESULT_FILTER_ERROR)
+
+
+def replace(shareable: Shareable, content: Shareable) -> None:
+    """Put `content` in the place of all that is in a message, whoever else holds it."""
+    shareable.clear()
+    shareable.update(content)
 
 
 def take(shareable: Shareable) -> tuple[bytes, list[bytes]]:

@@ -2,7 +2,10 @@
 
 Where nothing is trained, the server's frames come with the task "secagg", and the executor answers them. The request for an
 update comes with the training task: a filter takes the frames out before the trainer sees the model, and another one puts frames
-in the place of its result. The trainer knows of none of this, and no result leaves in any other way.
+in the place of its result. The trainer knows of none of this.
+
+NVFlare looks filters up by the exact name of a task, and the name is the server's choice. So the component also listens to what
+happens to every task: one of another name finds neither data nor a way out, and in the end only frames leave.
 """
 
 from __future__ import annotations
@@ -16,10 +19,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from nvflare.apis.dxo import DXO, DataKind, from_shareable
+from nvflare.apis.event_type import EventType
 from nvflare.apis.executor import Executor
 from nvflare.apis.filter import Filter
 from nvflare.apis.fl_component import FLComponent
-from nvflare.apis.fl_constant import ReturnCode
+from nvflare.apis.fl_constant import FLContextKey, ReservedKey, ReturnCode
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable, make_reply
 from nvflare.apis.signal import Signal
@@ -29,7 +33,7 @@ import secagg
 from secagg.client import Client
 from secagg.errors import AbortError, InputError, ParameterError, PeerError, StateError
 from secagg.holder import KeyHolder
-from secagg.integrations.nvflare.messages import HOLDER_TASK, TASK, reply, take
+from secagg.integrations.nvflare.messages import HOLDER_TASK, TASK, only_frames, replace, reply, take
 from secagg.integrations.nvflare.store import SiteFiles, site_home
 from secagg.integrations.nvflare.updates import change, metrics_of, model_hash, weight_of
 from secagg.params import Params
@@ -37,6 +41,8 @@ from secagg.params import Params
 __all__ = ["COMPONENT", "OpenRequest", "SealResult", "SecureExecutor", "SecureSite", "keep_out_of_jobs", "params_of"]
 
 COMPONENT = "secagg"
+_BEFORE = (EventType.BEFORE_TASK_DATA_FILTER, EventType.BEFORE_TASK_EXECUTION)
+_AFTER = (EventType.AFTER_TASK_EXECUTION, EventType.BEFORE_TASK_RESULT_FILTER)
 
 
 def params_of(params: Params | Sequence[Any]) -> tuple[Params, list[Any]]:
@@ -70,23 +76,28 @@ class SecureSite(FLComponent):
     ----------
     params : Params
         What this site takes part under; the site's own policy has to allow them.
-    home : str
-        Directory of the site's key, roster, policy, ledger and snapshots, ``{site}`` in it standing for the site's name.
-        Default: ``local/secagg`` in the site's workspace.
     task : str
         The training task.
+    plain : sequence of str
+        Names of other tasks whose results may leave as they are, such as "validate". Nothing of these is protected. Default:
+        none, and a task of any other name is refused.
 
     Raises
     ------
     ParameterError
-        `params` are none.
+        `params` are none, or `plain` names a task that has to be protected.
+
+    Notes
+    -----
+    The site's key, roster, policy, ledger and snapshots are in ``local/secagg`` of its workspace, or where the variable
+    SECAGG_NVFLARE_HOME of its own environment says. A job has no say in it.
     """
 
-    def __init__(self, params: Params | Sequence[Any], home: str = "", task: str = "train") -> None:
+    def __init__(self, params: Params | Sequence[Any], task: str = "train", plain: Sequence[str] = ()) -> None:
         super().__init__()
         self._settled, self.params = params_of(params)
-        self.home = home
         self.task = task
+        self.plain = _plain_tasks(plain, task)
         self._lock = threading.Lock()
         self._files: SiteFiles | None = None
         self._client: Client | None = None
@@ -102,13 +113,49 @@ class SecureSite(FLComponent):
         return JobTargetType.CLIENT
 
     def add_to_fed_job(self, job: Any, ctx: Any, **kwargs: Any) -> None:
-        """Add itself, the executor and the filters to a job; NVFlare calls this."""
+        """Add itself, the executor and the filters to a job; NVFlare calls this.
+
+        Raises
+        ------
+        ParameterError
+            An executor of the job takes tasks that are not protected.
+        """
         job.check_kwargs(args_to_check=kwargs, args_expected={})
+        for each in job._get_app(ctx).app_config.executors:  # noqa: SLF001  # there is no public way
+            if open_to := sorted(set(each.tasks) - {self.task, *self.plain}):
+                raise ParameterError(
+                    f"the job's {type(each.executor).__name__} takes the tasks {', '.join(open_to)}, "
+                    f"whose results nothing protects: "
+                    f"add it with tasks=[{self.task!r}]"
+                )
         keep_out_of_jobs(job)
         job.add_component(comp_id=COMPONENT, obj=self, ctx=ctx)
         job.add_executor(obj=SecureExecutor(), tasks=[TASK, HOLDER_TASK], ctx=ctx)
         job.add_filter(obj=OpenRequest(), filter_type=FilterType.TASK_DATA, tasks=[self.task], ctx=ctx)
         job.add_filter(obj=SealResult(), filter_type=FilterType.TASK_RESULT, tasks=[self.task], ctx=ctx)
+
+    def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
+        """Empty tasks that are none of ours, and results that are no frames; NVFlare calls this.
+
+        They are emptied in place: NVFlare goes on with a task whatever becomes of a handler.
+        """
+        name = fl_ctx.get_prop(FLContextKey.TASK_NAME)
+        if name in self.plain:
+            return
+        foreign = name not in (self.task, TASK, HOLDER_TASK)
+        if event_type in _BEFORE and foreign:
+            data = fl_ctx.get_prop(FLContextKey.TASK_DATA)
+            # The cookies are the server's: without them it takes the answer for nobody's and asks again and again.
+            replace(
+                data, make_reply(ReturnCode.TASK_UNSUPPORTED, {ReservedKey.COOKIE_JAR: data.get_cookie_jar() or {}})
+            )
+            self.log_error(fl_ctx, f"secagg: refused a task that is not protected: {name!r}")
+        elif event_type in _AFTER and foreign:
+            replace(fl_ctx.get_prop(FLContextKey.TASK_RESULT), make_reply(ReturnCode.TASK_UNSUPPORTED))
+        elif event_type == EventType.AFTER_TASK_RESULT_FILTER:
+            # Whatever the filters were, and whichever came after ours.
+            result = fl_ctx.get_prop(FLContextKey.TASK_RESULT)
+            replace(result, make_reply(ReturnCode.TASK_UNSUPPORTED) if foreign else only_frames(result))
 
     # -- what executor and filters call ---------------------------------------------------------------------------
 
@@ -200,7 +247,8 @@ class SecureSite(FLComponent):
         name, workspace = fl_ctx.get_identity_name(), fl_ctx.get_workspace()
         _installed_here(workspace.get_app_dir(fl_ctx.get_job_id()))
         if self._files is None:
-            self._files = SiteFiles(site_home(self.home, name, workspace.get_site_config_dir()), name, self._settled)
+            home = site_home(name, workspace.get_site_config_dir(), workspace.get_run_dir(fl_ctx.get_job_id()))
+            self._files = SiteFiles(home, name, self._settled)
         return self._files
 
     def _receive(self, request: Shareable, fl_ctx: FLContext) -> Client:
@@ -244,6 +292,15 @@ def _installed_here(app_dir: str) -> None:
     """Refuse a secagg that came with the job: the server could have changed it."""
     if Path(secagg.__file__).resolve().is_relative_to(Path(app_dir).resolve()):
         raise ParameterError("this secagg came with the job; sites install it themselves, and jobs leave it out")
+
+
+def _plain_tasks(plain: Sequence[str], task: str) -> list[str]:
+    if isinstance(plain, str) or not all(isinstance(name, str) for name in plain):
+        raise ParameterError("plain must be names of tasks")
+    for name in plain:
+        if name in (task, TASK, HOLDER_TASK) or "*" in name:
+            raise ParameterError(f"plain: the task {name!r} cannot go unprotected")
+    return list(plain)
 
 
 def _site(fl_ctx: FLContext) -> SecureSite:

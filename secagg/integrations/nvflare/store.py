@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from secagg.client import Client
-from secagg.errors import InputError
+from secagg.errors import InputError, ParameterError
 from secagg.files import read_bounded
 from secagg.holder import KeyHolder
 from secagg.identity import Identity, Roster
 from secagg.integrations.policy import Policy
 from secagg.params import Params
 
-__all__ = ["ROSTER_FILE", "SiteFiles", "site_home"]
+__all__ = ["HOME_VARIABLE", "ROSTER_FILE", "SiteFiles", "site_home"]
 
+HOME_VARIABLE = "SECAGG_NVFLARE_HOME"
 ROSTER_FILE = "roster"
 MAX_SNAPSHOT_BYTES = 1 << 30
 # What the snapshots of a site's two parts are called.
@@ -26,19 +27,33 @@ CLIENT, HOLDER = "snapshot", "holder-snapshot"
 Party = TypeVar("Party", Client, KeyHolder)
 
 
-def site_home(home: str, name: str, config_dir: str) -> Path:
-    """Return the directory of a party's files.
+def site_home(name: str, config_dir: str, run_dir: str) -> Path:
+    """Return the directory of a party's files, about which a job has no say.
+
+    It is what the variable SECAGG_NVFLARE_HOME of the party's own environment says, with ``{site}`` in it standing for `name`, or
+    else ``secagg`` in its own configuration.
 
     Parameters
     ----------
-    home : str
-        As in the job; ``{site}`` stands for `name`. Empty: ``secagg`` in the party's own configuration.
     name : str
         The site's name, or the server's.
     config_dir : str
         The directory ``local`` of its workspace, which no job can write to by itself.
+    run_dir : str
+        The job's directory, in which all is as the job has it.
+
+    Raises
+    ------
+    ParameterError
+        The directory is the job's, or depends on where the process was started.
     """
-    return Path(home.replace("{site}", name)) if home else Path(config_dir) / "secagg"
+    given = os.environ.get(HOME_VARIABLE, "")
+    home = Path(given.replace("{site}", name)) if given else Path(config_dir) / "secagg"
+    if given and not home.is_absolute():
+        raise ParameterError(f"{HOME_VARIABLE} must be an absolute path")
+    if home.resolve().is_relative_to(Path(run_dir).resolve()):
+        raise ParameterError("the party's key and policy would come with the job; they belong outside its directory")
+    return home
 
 
 class SiteFiles:
@@ -110,6 +125,11 @@ class SiteFiles:
             file.flush()
             os.fsync(file.fileno())
         half.replace(path)
+        directory = os.open(self._home, os.O_RDONLY)
+        try:
+            os.fsync(directory)  # or the name could still stand for the snapshot before after a power cut
+        finally:
+            os.close(directory)
 
     def _snapshot(self, job: str, session: bytes, part: str) -> Path:
         return self._home / f"{_plain(job)}.{session.hex()}.{part}"

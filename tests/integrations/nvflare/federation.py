@@ -12,14 +12,18 @@ import signal
 from pathlib import Path
 
 import numpy as np
+from nvflare.apis.controller_spec import Task
 from nvflare.apis.dxo import DXO, DataKind, MetaKey, from_shareable
 from nvflare.apis.executor import Executor
 from nvflare.apis.filter import Filter
 from nvflare.apis.fl_constant import ReturnCode
+from nvflare.apis.impl.controller import Controller
 from nvflare.apis.shareable import make_reply
+from nvflare.app_common.abstract.fl_model import FLModel
 from nvflare.app_common.abstract.model import ModelLearnableKey, make_model_learnable
 from nvflare.app_common.abstract.model_persistor import ModelPersistor
 from nvflare.app_common.app_constant import AppConstants
+from nvflare.app_common.utils.fl_model_utils import FLModelUtils
 from nvflare.fuel.utils import fobs
 
 
@@ -82,6 +86,8 @@ class Trainer(Executor):
         Round in which a site's process is killed while it trains.
     vanishes : dict of str to int
         Round in which all of a deployed site is: the process of the job, and the one that started it.
+    greedy : bool
+        Trains on what it has where a task comes without a model.
     """
 
     def __init__(
@@ -90,19 +96,25 @@ class Trainer(Executor):
         fails: dict | None = None,
         dies: dict | None = None,
         vanishes: dict | None = None,
+        greedy: bool = False,
     ) -> None:
         super().__init__()
+        self.greedy = greedy
         self.kind, self.fails, self.dies, self.vanishes = kind, fails or {}, dies or {}, vanishes or {}
 
     def execute(self, task_name, shareable, fl_ctx, abort_signal):
         site, number = fl_ctx.get_identity_name(), shareable.get_header(AppConstants.CURRENT_ROUND)
         if number in self.fails.get(site, []):
             return make_reply(ReturnCode.EXECUTION_EXCEPTION)
-        if self.vanishes.get(site) == number:
+        # -1: a task without a round kills nobody.
+        if self.vanishes.get(site, -1) == number:
             os.kill(os.getppid(), signal.SIGKILL)
-        if number in (self.dies.get(site), self.vanishes.get(site)):
+        if number in (self.dies.get(site, -1), self.vanishes.get(site, -1)):
             os.kill(os.getpid(), signal.SIGKILL)
-        model = from_shareable(shareable).data
+        if self.greedy and "DXO" not in shareable:
+            model, number = initial(), 0
+        else:
+            model = from_shareable(shareable).data
         new = trained(model, site, number)
         if self.kind == DataKind.WEIGHT_DIFF:
             new = {name: np.asarray(new[name] - model[name]) for name in new}
@@ -111,6 +123,28 @@ class Trainer(Executor):
             MetaKey.INITIAL_METRICS: {"loss": loss(site, number), "private": 0.987654321},
         }
         return DXO(self.kind, new, meta).to_shareable()
+
+
+class Prober(Controller):
+    """A server that asks all sites for tasks of other names than the job's."""
+
+    def __init__(self, names: list) -> None:
+        super().__init__()
+        self.names = names
+
+    def start_controller(self, fl_ctx):
+        pass
+
+    def stop_controller(self, fl_ctx):
+        pass
+
+    def control_flow(self, abort_signal, fl_ctx):
+        for name in self.names:
+            task = Task(name, FLModelUtils.to_shareable(FLModel(params=initial(), current_round=0)), timeout=60)
+            self.broadcast_and_wait(task, fl_ctx, min_responses=len(self._engine.get_clients()))
+
+    def process_result_of_unknown_task(self, client, task_name, client_task_id, result, fl_ctx):
+        pass
 
 
 class Listener(Filter):

@@ -29,6 +29,9 @@ class Workspace:
     def get_site_config_dir(self) -> str:
         return str(self.home)
 
+    def get_run_dir(self, job_id: str) -> str:
+        return str(self.home / job_id)
+
     def get_app_dir(self, job_id: str) -> str:
         return str(self.home / job_id)
 

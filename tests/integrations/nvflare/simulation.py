@@ -10,14 +10,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
-from federation import Listener, Persistor, Trainer, initial
+from federation import Listener, Persistor, Prober, Trainer, initial
 from nvflare.job_config.api import FedJob
 from nvflare.job_config.defs import FilterType
 
 import secagg
 from secagg.integrations.nvflare import SecureFedAvg, SecureSite, plan_for
+from secagg.integrations.nvflare.store import HOME_VARIABLE
 
 SITES = tuple(f"site-{i}" for i in range(1, 5))
 
@@ -35,10 +37,10 @@ def keys(home: Path, names: tuple[str, ...] = SITES) -> None:
 
 
 def job(
-    home: Path, *, secrets: str, rounds: int = 3, trainer: dict[str, Any] | None = None, seconds: int = 120,
-    plan: dict[str, Any] | None = None,
+    home: Path, *, rounds: int = 3, trainer: dict[str, Any] | None = None, seconds: int = 120,
+    plan: dict[str, Any] | None = None, probe: tuple[str, ...] = (),
 ) -> FedJob:  # fmt: skip
-    """Return a job whose results and messages end up in `home`."""
+    """Return a job whose results and messages end up in `home`; with `probe` the server then asks for tasks of these names."""
     for name in ("models", "heard"):
         (home / name).mkdir()
     params = plan_for(
@@ -47,13 +49,17 @@ def job(
     )  # fmt: skip
     made = FedJob("secure", min_clients=len(SITES) - 1)
     made.to_server(Persistor(str(home / "models")), id="persistor")
-    made.to_server(SecureFedAvg(params, num_rounds=rounds, home=secrets, timeout=seconds, train_timeout=seconds))
-    made.to_server(
-        Listener(str(home / "heard")), filter_type=FilterType.TASK_RESULT, tasks=["train", "secagg", "secagg_holder"]
-    )
+    made.to_server(SecureFedAvg(params, num_rounds=rounds, timeout=seconds, train_timeout=seconds))
+    if probe:
+        made.to_server(Prober(list(probe)))
+    heard = ["train", "secagg", "secagg_holder", *probe]
+    made.to_server(Listener(str(home / "heard")), filter_type=FilterType.TASK_RESULT, tasks=heard)
     made.to_server({"server": {"task_request_interval": 0.2}})
-    made.to_clients(Trainer(**(trainer or {})), tasks=["train"])
-    made.to_clients(SecureSite(params, home=secrets))
+    if not probe:
+        made.to_clients(Trainer(**(trainer or {})), tasks=["train"])
+    made.to_clients(SecureSite(params))
+    if probe:  # a job whose trainer takes any task is refused, unless the trainer comes last
+        made.to_clients(Trainer(**(trainer or {})), tasks=["*"])
     return made
 
 
@@ -99,8 +105,9 @@ def simulate(home: Path, *, threads: int | None = None, **options: Any) -> Outco
     for attempt in range(ATTEMPTS):
         here = Path(tempfile.mkdtemp(dir=home))
         keys(here / "parties")
-        made = job(here, secrets=str(here / "parties" / "{site}"), **options)
-        with written_to(here / "log"):
+        made = job(here, **options)
+        own = {HOME_VARIABLE: str(here / "parties" / "{site}")}
+        with written_to(here / "log"), patch.dict(os.environ, own):
             code = made.simulator_run(str(here / "workspace"), n_clients=len(SITES), threads=threads or len(SITES))
         log = (here / "log").read_text()
         if NEVER_CAME_UP not in log or options.get("trainer", {}).get("dies") or attempt == ATTEMPTS - 1:

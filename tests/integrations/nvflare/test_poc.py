@@ -54,7 +54,7 @@ def deployment(home, monkeypatch):
 
 @pytest.mark.slow
 def test_a_provisioned_federation_survives_a_site_that_vanishes(tmp_path, monkeypatch):
-    made = job(tmp_path, secrets="", rounds=3, trainer={"vanishes": {"site-4": 1}}, seconds=40)
+    made = job(tmp_path, rounds=3, trainer={"vanishes": {"site-4": 1}}, seconds=40)
     with deployment(tmp_path, monkeypatch) as kits:
         made.export_job(str(tmp_path / "jobs"))
         session = new_secure_session(ADMIN, str(kits / ADMIN))

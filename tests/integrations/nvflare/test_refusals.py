@@ -143,6 +143,41 @@ def test_a_secagg_that_came_with_the_job_is_refused(federate, monkeypatch):
         node.site.answer(load(Shareable(), session, frames), node.engine.new_context())
 
 
+@pytest.mark.parametrize(
+    ("place", "text"),
+    [("{own}/job-1/{site}", "come with the job"), ("{own}/link", "come with the job"), ("parties", "absolute")],
+)
+def test_files_that_came_with_the_job_are_refused(federate, monkeypatch, place, text):
+    federation, session, frames = ready(federate)
+    node = federation.nodes["site-1"]
+    node.site.close()
+    node.start()
+    (node.home / "job-1").mkdir()
+    (node.home / "link").symlink_to(node.home / "job-1")
+    monkeypatch.setenv("SECAGG_NVFLARE_HOME", place.replace("{own}", str(node.home)))
+    with pytest.raises(ParameterError, match=text):
+        node.site.answer(load(Shareable(), session, frames), node.engine.new_context())
+
+
+def test_files_are_where_the_sites_environment_says(federate, monkeypatch):
+    federation, session, frames = ready(federate)
+    node = federation.nodes["site-1"]
+    node.site.close()
+    node.start()
+    elsewhere = federation.home / "elsewhere"
+    elsewhere.mkdir()
+    (node.home / "secagg").rename(elsewhere / "site-1")
+    monkeypatch.setenv("SECAGG_NVFLARE_HOME", str(elsewhere / "{site}"))
+    assert node.run("train", train_task(session, frames)).get_return_code() == ReturnCode.OK
+    assert not (node.home / "secagg").exists()
+
+
+@pytest.mark.parametrize("part", [SecureSite, SecureFedAvg])
+def test_a_job_cannot_say_where_files_are(federate, part):
+    with pytest.raises(TypeError, match="home"):
+        part(federate().params, home="elsewhere")
+
+
 def test_a_job_id_that_is_no_file_name(federate):
     federation, session, frames = ready(federate)
     node = federation.nodes["site-1"]

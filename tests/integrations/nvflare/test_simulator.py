@@ -81,7 +81,7 @@ def test_the_listener_would_have_noticed():
 def test_a_job_carries_no_code_of_secagg(tmp_path):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        job(tmp_path, secrets="").export_job(str(tmp_path / "jobs"))
+        job(tmp_path).export_job(str(tmp_path / "jobs"))
     custom = tmp_path / "jobs" / "secure" / "app" / "custom"
     assert [path.name for path in custom.iterdir()] == ["federation.py"]
     assert not [each for each in caught if "secret" in str(each.message)]
