@@ -15,11 +15,12 @@ from harness.pairs import clocked
 from peers import tenseal as peer
 
 import secagg
-from secagg.ciphertexts import CipherAccumulator
+from secagg.ciphertexts import CipherAccumulator, Encrypting
 from secagg.hazmat.ring import Ring, modulus
 from secagg.hazmat.rlwe import SecretKey, SeededSum
 from secagg.testing import Network
 from secagg.wire import HOLDER, Chunk, decode_frame
+from secagg.workers import Workers
 
 if TYPE_CHECKING:
     from harness.records import Records
@@ -80,13 +81,26 @@ def small(scale: Scale) -> int:
     return 5000 if scale == "small" else LENGTH
 
 
-@pytest.mark.measures("ckks_encrypt_vs_tenseal")
+class Bare:
+    """An upload whose chunks are neither hashed nor signed: TenSEAL's are not either."""
+
+    def __init__(self, own: Round) -> None:
+        made = own.network.clients["h0"]._core.begin_upload(b"")  # noqa: SLF001
+        self.public, self.key, self.pad = made.public, made.key, made.pad
+
+    def chunk(self, segment: int, index: int, payload: memoryview) -> memoryview:
+        """Return the bytes that would be sent."""
+        del segment, index
+        return payload
+
+
+@pytest.mark.measures("ckks_encrypt_vs_tenseal", "ckks_submit_vs_tenseal")
 def test_a_clients_upload(scale: Scale, versus: Versus) -> None:
-    """Ours: all that `submit` does, request, hashes and signatures included. TenSEAL, public key: encode, encrypt, serialize."""
+    """Encode, encrypt and serialize, pads included; and, as another result, all that `submit` does around it."""
     length = small(scale)
-    own, theirs = Round(length), peer.context(LEAN, public_key=True)
+    own, context = Round(length), peer.context(LEAN, public_key=True)
     (update,) = updates(length, 1)
-    public = peer.public(theirs)
+    public = peer.public(context)
 
     def equal() -> bool:
         frames = own.submit("h0", update)
@@ -94,15 +108,38 @@ def test_a_clients_upload(scale: Scale, versus: Versus) -> None:
         for segment, index, payload in own.payloads(frames):
             bulk.add(name, segment, index, payload)
         bulk.fold(name, b"")
-        error = np.abs(np.array(peer.decrypt(peer.load(theirs, peer.serialize(peer.encrypt(public, update))))) - update)
+        error = np.abs(
+            np.array(peer.decrypt(peer.load(context, peer.serialize(peer.encrypt(public, update))))) - update
+        )
         return own.submit("h0", update) == frames and bool(error.max() < 1e-2)
 
+    about = {
+        "peer": f"{peer.NAME} {LEAN}", "peer_version": peer.VERSION, "n": CLIENTS, "length": length, "threads": 1,
+        "bytes": sum(map(len, own.submit("h0", update))),
+    }  # fmt: skip
+    own.network.clients["h0"].receive(own.requests["h0"])
+    bare, encrypting = Bare(own), Encrypting(own.params, Workers(1))
+
+    def ours() -> list[Any]:
+        source = own.params.segment_plan.open(update, 1, None, bytes(16))
+        body = [frame for frame, _ in encrypting.segment(source, 1, bare)]
+        return [encrypting.head(source, 0, bare), *body]
+
+    def theirs() -> bytes:
+        return peer.serialize(peer.encrypt(public, update))
+
+    def same() -> bool:
+        sizes = own.params.cipher_plan.upload_bytes
+        return equal() and sum(map(len, ours())) == sizes
+
+    versus("ckks_encrypt_vs_tenseal", clocked(ours), clocked(theirs), equal=same, **about)
     versus(
-        "ckks_encrypt_vs_tenseal", clocked(lambda: own.submit("h0", update)),
-        clocked(lambda: peer.serialize(peer.encrypt(public, update))), equal=equal, peer=f"{peer.NAME} {LEAN}",
-        peer_version=peer.VERSION, n=CLIENTS, length=length, threads=1,
-        bytes=sum(map(len, own.submit("h0", update))),
-    )  # fmt: skip
+        "ckks_submit_vs_tenseal",
+        clocked(lambda: own.submit("h0", update)),
+        clocked(theirs),
+        equal=lambda: True,
+        **about,
+    )
 
 
 @pytest.mark.measures("ckks_seeded_vs_tenseal")
@@ -201,9 +238,9 @@ def _opens(own: Round, frames: dict[str, list[bytes]], total: np.ndarray) -> boo
     return bool(np.abs(found.sum - total).max() < CLIENTS * own.params.encoding.error_bound())
 
 
-@pytest.mark.measures("ckks_decrypt_vs_tenseal")
+@pytest.mark.measures("ckks_decrypt_vs_tenseal", "ckks_open_vs_tenseal")
 def test_the_decryption_of_a_sum(scale: Scale, versus: Versus) -> None:
-    """Ours: decrypt, round, check, decode to the mean. TenSEAL: decrypt to its list of floats."""
+    """Decrypt, round and decode to the mean; and with all checks and the receipt's hash. TenSEAL: to its list of floats."""
     length = small(scale)
     own, theirs = Round(length, threat="semi-honest"), peer.context(LEAN, public_key=True)
     batch = updates(length, CLIENTS)
@@ -218,19 +255,25 @@ def test_the_decryption_of_a_sum(scale: Scale, versus: Versus) -> None:
     total = peer.load(theirs, peer.serialize(peer.encrypt(public, np.sum(batch, axis=0, dtype=np.float64))))
 
     def ours() -> Any:
-        bulk._sums = sums  # noqa: SLF001
+        rows = enumerate(sums[b""])
+        lanes = [bulk._open(number, row, secret, []) for number, row in rows]  # noqa: SLF001
+        return own.params.segment_plan.decode(lanes).mean
+
+    def whole() -> Any:
+        bulk._sums = dict(sums)  # noqa: SLF001
         bulk.open(secret, [], CLIENTS)
         return own.params.segment_plan.decode(bulk.lanes()).mean
 
     def equal() -> bool:
         plain = np.sum(batch, axis=0, dtype=np.float64)
+        if not np.array_equal(ours(), whole()):
+            return False
         close = np.abs(ours() - plain / CLIENTS).max() <= own.params.encoding.error_bound()
         return bool(close) and bool(np.abs(np.array(peer.decrypt(total)) - plain).max() < 1e-1)
 
-    versus(
-        "ckks_decrypt_vs_tenseal", clocked(ours), clocked(lambda: peer.decrypt(total)), equal=equal,
-        peer=f"{peer.NAME} {LEAN}", peer_version=peer.VERSION, n=CLIENTS, length=length, threads=1,
-    )  # fmt: skip
+    about = {"peer": f"{peer.NAME} {LEAN}", "peer_version": peer.VERSION, "n": CLIENTS, "length": length, "threads": 1}
+    versus("ckks_decrypt_vs_tenseal", clocked(ours), clocked(lambda: peer.decrypt(total)), equal=equal, **about)
+    versus("ckks_open_vs_tenseal", clocked(whole), clocked(lambda: peer.decrypt(total)), equal=equal, **about)
 
 
 @pytest.mark.parametrize(

@@ -210,8 +210,10 @@ class Sum:
         if n < 1:
             raise InputError(f"a sum has at least one value, not {n}")
         self.ring = ring
-        self.c1 = aligned_words(_polynomials(ring, n), ring.degree)
-        self.c0 = aligned_words(n)
+        words = _polynomials(ring, n) * ring.degree
+        both = aligned_words(words + n)  # in one piece, which large pages hold sooner
+        self.c1 = both[:words].reshape(-1, ring.degree)
+        self.c0 = both[words:]
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {len(self)} values in {self.ring}>"
