@@ -35,7 +35,8 @@ def in_clear(rounds):
     found = [struct.pack(order + "d", 0.987654321) for order in "<>"]
     for site in SITES:
         found += [struct.pack(order + form, weight(site)) for order in "<>" for form in "Hqd"]
-        found.append(str(weight(site)).encode())
+        # As text, with what stands before a number: digits alone are found in any time stamp, sooner or later.
+        found += [f"{before}{weight(site)}".encode() for before in (": ", ":", "=", " ", '"', "[")]
         for number in range(rounds):
             found += [struct.pack(order + form, loss(site, number)) for order in "<>" for form in "df"]
         model = initial()
