@@ -284,23 +284,25 @@ def _fit(ring: tuple[int, int], rooms: tuple[Room, ...], clients: int) -> tuple[
 
 
 @cache
-def _choose(rooms: tuple[Room, ...], clients: int, asked: tuple[int, int] | None) -> tuple[int, int]:
-    """Return the ring with the smallest upload."""
+def _choose(
+    rooms: tuple[Room, ...], clients: int, asked: tuple[int, int] | None
+) -> tuple[int, int, float, list[tuple[int, int]]]:
+    """Return the ring with the smallest upload, degree and bits, its noise, and every segment's cut."""
     candidates = [asked] if asked else [(n, bits) for n in LEAN_DEGREES for bits in range(MIN_BITS, MAX_BITS[n] + 1)]
-    found: list[tuple[int, int, int]] = []
+    found: list[tuple[int, int, int, float, list[tuple[int, int]]]] = []
     for degree, bits in candidates:
         fit = _fit((degree, bits), rooms, clients)
         if fit is not None:
             sizes = [
                 _payload_bytes(degree, bits, room.count * limbs) for room, (limbs, _) in zip(rooms, fit[1], strict=True)
             ]
-            found.append((sum(sizes), degree, bits))
+            found.append((sum(sizes), degree, bits, *fit))
     if not found:
         which = f"ring={asked} does" if asked else "no ring with 128-bit security does"
         raise ParameterError(
             f"{which} not hold the sums of {clients} clients and their noise; lower max_weight, bits or max_participants"
         )
-    return min(found)[1:]
+    return min(found, key=lambda each: each[:3])[1:]
 
 
 def _payload_bytes(degree: int, bits: int, coefficients: int) -> int:
@@ -337,11 +339,7 @@ def choose(
             f"ring={ring}: a modulus has {MIN_BITS} bits or more, and at most {caps} (128-bit security)"
         )
     rooms = _rooms(segments, max_weight, clients)
-    degree, bits = _choose(rooms, clients, ring)
-    fit = _fit((degree, bits), rooms, clients)
-    if fit is None:  # pragma: no cover - _choose has seen to it
-        raise ParameterError("no ring holds these sums")
-    radius, cuts = fit
+    degree, bits, radius, cuts = _choose(rooms, clients, ring)
     made: list[CipherSegment] = []
     for room, (limbs, limb_bits) in zip(rooms, cuts, strict=True):
         first = made[-1].first + made[-1].polynomials if made else 0
