@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import warnings
 
@@ -30,13 +31,19 @@ def check(outcome, away):
         model = got  # what the next round began with
 
 
+def says(secret, message):
+    """Whether a message holds a secret; digits count where they stand alone, not within a time or the hex digits of an id."""
+    if secret.isdigit():
+        return re.search(rb"(?<![0-9a-fA-F.-])" + secret + rb"(?![0-9a-fA-F-])", message) is not None
+    return secret in message
+
+
 def in_clear(rounds):
     """Return what must not be found in any message: weights, metrics, models and changes of each site."""
     found = [struct.pack(order + "d", 0.987654321) for order in "<>"]
     for site in SITES:
         found += [struct.pack(order + form, weight(site)) for order in "<>" for form in "Hqd"]
-        # As text, with what stands before a number: digits alone are found in any time stamp, sooner or later.
-        found += [f"{before}{weight(site)}".encode() for before in (": ", ":", "=", " ", '"', "[")]
+        found.append(str(weight(site)).encode())
         for number in range(rounds):
             found += [struct.pack(order + form, loss(site, number)) for order in "<>" for form in "df"]
         model = initial()
@@ -56,7 +63,7 @@ def test_a_job_equals_fedavg_and_says_nothing_in_clear(tmp_path):
     assert tasks.count("train") == 3 * len(SITES)
     assert tasks.count("secagg") >= (2 + 3) * len(SITES) - 1
     for secret in in_clear(3):
-        assert not [task for task, message in outcome.heard if secret in message]
+        assert not [task for task, message in outcome.heard if says(secret, message)]
 
 
 def test_a_job_of_encrypted_sums(tmp_path):
@@ -69,14 +76,14 @@ def test_a_job_of_encrypted_sums(tmp_path):
     # The first site is asked for a key, and to decrypt in every round; nobody is asked for anything else.
     assert (tasks.count("train"), tasks.count("secagg"), tasks.count("secagg_holder")) == (2 * len(SITES), 0, 3)
     for secret in in_clear(2):
-        assert not [task for task, message in outcome.heard if secret in message]
+        assert not [task for task, message in outcome.heard if says(secret, message)]
 
 
 def test_the_listener_would_have_noticed():
     """The same search finds what FedAvg without protection sends."""
     plain = b"".join(array.tobytes() for array in trained(initial(), "site-1", 0).values())
     plain += struct.pack("<d", loss("site-1", 0)) + struct.pack(">d", weight("site-1"))
-    assert sum(secret in plain for secret in in_clear(1)) >= 4
+    assert sum(says(secret, plain) for secret in in_clear(1)) >= 4
 
 
 def test_a_job_carries_no_code_of_secagg(tmp_path):
