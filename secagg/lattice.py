@@ -13,12 +13,11 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from secagg.encoding import Segment
+from secagg.encoding import Room, Segment, find_rooms
 from secagg.errors import InputError, ParameterError
 from secagg.hazmat.ring import Ring, modulus
 
@@ -45,7 +44,6 @@ FAILURE_LOG2 = -40.0  # a round's sum is wrong with at most this probability
 VARIANCE = 21 / 2
 # A decrypted coefficient further from its integer than 15/16 of the way to the next was no honest one.
 MARGIN = (15, 16)
-MAX_LIMBS = 8
 
 
 def noise_radius(
@@ -73,35 +71,6 @@ def noise_radius(
     s = degree * 2 / 3 + math.sqrt(degree * x / 2)
     proxy = VARIANCE * (u + clients * s + clients)
     return math.sqrt(2 * proxy * math.log(2 * coefficients / (0.75 * 2.0**failure_log2)))
-
-
-@dataclass(frozen=True)
-class Room:
-    """What the coefficients of one segment must hold.
-
-    Attributes
-    ----------
-    count : int
-        Values.
-    most : int
-        Largest value of one client.
-    total : int
-        Largest sum of a value over all clients.
-    """
-
-    count: int
-    most: int
-    total: int
-
-    def limbs(self, capacity: int, clients: int) -> tuple[int, int] | None:
-        """Return into how many limbs of how many bits a value is cut so that no sum exceeds `capacity`; None if no cut does."""
-        if self.total <= capacity:
-            return 1, max(1, self.total.bit_length())
-        for limbs in range(2, MAX_LIMBS + 1):
-            bits = -(-self.most.bit_length() // limbs)
-            if clients * ((1 << bits) - 1) <= capacity:
-                return limbs, bits
-        return None
 
 
 @dataclass(frozen=True)
@@ -254,17 +223,6 @@ class CipherPlan:
         return values
 
 
-def _rooms(segments: Sequence[Segment], max_weight: int, clients: int) -> tuple[Room, ...]:
-    values = sum(segment.count for segment in segments[1:])
-    head = max(max_weight, values, 1)
-    rooms = [Room(segments[0].count, head, head * clients)]
-    for segment in segments[1:]:
-        encoding: Any = segment.encoding
-        most = max_weight * int(encoding.levels)
-        rooms.append(Room(segment.count, most, most * clients))
-    return tuple(rooms)
-
-
 def _fit(ring: tuple[int, int], rooms: tuple[Room, ...], clients: int) -> tuple[float, list[tuple[int, int]]] | None:
     """Return the noise in a ring and every segment's cut; None if the ring is too small."""
     degree, bits = ring
@@ -338,7 +296,7 @@ def choose(
         raise ParameterError(
             f"ring={ring}: a modulus has {MIN_BITS} bits or more, and at most {caps} (128-bit security)"
         )
-    rooms = _rooms(segments, max_weight, clients)
+    rooms = find_rooms(segments, max_weight, clients)
     degree, bits, radius, cuts = _choose(rooms, clients, ring)
     made: list[CipherSegment] = []
     for room, (limbs, limb_bits) in zip(rooms, cuts, strict=True):

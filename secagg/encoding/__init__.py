@@ -10,6 +10,7 @@ from secagg.encoding.decoded import Decoded
 from secagg.encoding.fixed_point import FixedPoint
 from secagg.encoding.integer import Integer
 from secagg.encoding.layout import Layout
+from secagg.encoding.rooms import Room, find_rooms
 from secagg.encoding.segments import Encoding, SegmentPlan
 from secagg.encoding.source import Encoded, Segment, Source
 from secagg.errors import ParameterError
@@ -21,10 +22,12 @@ __all__ = [
     "FixedPoint",
     "Integer",
     "Layout",
+    "Room",
     "Segment",
     "SegmentPlan",
     "Source",
     "encoding_from_canonical",
+    "find_rooms",
 ]
 
 _KINDS: dict[str, type[FixedPoint | Integer]] = {"fixed-point": FixedPoint, "integer": Integer}

@@ -12,7 +12,7 @@ from typing import Any
 from secagg.errors import InputError, ParameterError, PeerError
 from secagg.identity import check_id
 from secagg.protocols.ckks import messages as ckks
-from secagg.protocols.ckks.client_state import ENCRYPTED
+from secagg.protocols.ckks.client import ENCRYPTED
 from secagg.protocols.ckks.messages import EncryptedHeader
 from secagg.protocols.pairwise.client_state import MASKED, UNMASK
 from secagg.protocols.pairwise.messages import Kind, MaskedHeader, Unmask, decoders

@@ -184,7 +184,7 @@ def test_under_pads_recorded_uploads_stay_unreadable_even_with_the_key():
     # with the pad off it is what it was: the pad alone is in the way
     plan = f.params.cipher_plan
     core = f.clients["c1"]._core
-    pad, _ = core._pad(core._state.key, f.server.session, 2, core._state.round.seed)
+    pad, _ = core._pad(core._state.basis, f.server.session, 2, core._state.round.seed)
     total = Sum.from_bytes(plan.ring, DEGREE, later["c1"][1, 0])
     plan.ring.add_uniform(total.c0, pad, 0, plan.segments[1].first, subtract=True)
     np.testing.assert_array_equal(decrypted(f, s, total.to_bytes())[0], encoded(f, "c1"))

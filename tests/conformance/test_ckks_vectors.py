@@ -176,7 +176,7 @@ class Replay:
     def op_encrypt(self, given, output):
         core = self.clients[given["client"]]._core
         current = core._state.round
-        pad, channel = core._pad(core._state.key, core._state.session, current.round_id, current.seed)
+        pad, channel = core._pad(core._state.basis, core._state.session, current.round_id, current.seed)
         cuts = self.params.cipher_plan.segments
         assert output == {
             "seed": current.seed.hex(), "pad": pad and pad.hex(), "channel_key": channel.hex(),

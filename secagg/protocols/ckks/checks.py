@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from secagg.errors import AuthenticationError, DecodeError
 from secagg.hazmat.agreement import check_public_key
-from secagg.protocols.ckks.messages import HASH_BYTES, EncryptedHeader
+from secagg.protocols.ckks.messages import EncryptedHeader
+from secagg.protocols.signed import HASH_BYTES
 
 if TYPE_CHECKING:
     from secagg.params import Params

@@ -35,27 +35,24 @@ from secagg.protocols.accounts import (
 from secagg.protocols.ckks import holder_state
 from secagg.protocols.ckks.checks import check_header
 from secagg.protocols.ckks.holder_state import HolderBulk, HolderParty, HolderRound, OwnKey, Waiting
-from secagg.protocols.ckks.intake import check_place
 from secagg.protocols.ckks.messages import (
-    HASH_BYTES,
     Decrypted,
     DecryptRequest,
     EncryptedHeader,
     KeyRequest,
     Kind,
-    check_ranks,
     decoders,
     make_chunk,
     pad_key,
     request_mark,
     result_commitment,
     result_key,
-    signer,
     verify_chunk,
 )
 from secagg.protocols.ckks.transitions import HolderEvent, HolderState
 from secagg.protocols.memory import Forgetful, Memory, Record
 from secagg.protocols.secret import Secret
+from secagg.protocols.signed import HASH_BYTES, check_place, check_ranks, signer
 from secagg.wire import HOLDER, SERVER, Chunk, Envelope, decode_body, decode_frame, open_envelope, seal_envelope
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from secagg.errors import AuthenticationError, DecodeError, InputError, PeerError
@@ -11,7 +12,6 @@ from secagg.hazmat.rlwe import PublicKey
 from secagg.protocols.accounts import holder_statement, upload_tag
 from secagg.protocols.ckks.checks import check_header
 from secagg.protocols.ckks.messages import (
-    HASH_BYTES,
     Decrypted,
     EncryptedHeader,
     KeyAnnouncement,
@@ -19,12 +19,13 @@ from secagg.protocols.ckks.messages import (
     decoders,
     key_digest,
     result_key,
-    signer,
     verify_chunk,
 )
 from secagg.protocols.ckks.state import Kept, Key, Round, ServerState
 from secagg.protocols.ckks.transitions import ServerPhase
-from secagg.wire import HOLDER, SERVER, Chunk, decode_body, decode_frame, open_envelope
+from secagg.protocols.serving import admit
+from secagg.protocols.signed import HASH_BYTES, check_place, signer
+from secagg.wire import HOLDER, Chunk, decode_body, open_envelope
 
 __all__ = ["Intake"]
 
@@ -41,17 +42,9 @@ class Intake:
         A frame that names another sender than the carrier does is refused.
         """
         state = self._state
-        kind, outer = decode_frame(frame, max_bytes=state.params.max_frame_bytes)
+        known = partial(signer, state.roster)
+        kind, outer, key = admit(frame, carrier, known, state.session, state.phase, state.params.max_frame_bytes)
         sender = outer.sender
-        if carrier is not None and sender != carrier:
-            raise AuthenticationError(
-                "the carrier names another sender than the frame", peer=carrier, phase=state.phase
-            )
-        if sender == SERVER:
-            raise AuthenticationError("sender is not in the roster", phase=state.phase)
-        key = signer(state.roster, sender)
-        if outer.session != state.session:
-            raise AuthenticationError("frame of another session", peer=sender, phase=state.phase)
         if isinstance(outer, Chunk):
             (self._take_result if sender == HOLDER else self._take_chunk)(outer, key)
             return sender
@@ -188,11 +181,3 @@ class Intake:
         except InputError as error:
             raise PeerError(str(error), peer=HOLDER, phase="decrypt") from None
         current.opened[place] = content
-
-
-def check_place(chunk: Chunk, sizes: list[list[int]], sender: str) -> None:
-    """Refuse a chunk that is not one of those whose `sizes` are given."""
-    if chunk.segment >= len(sizes) or chunk.index >= len(sizes[chunk.segment]):
-        raise DecodeError("chunk outside the vector", peer=sender)
-    if len(chunk.payload) != sizes[chunk.segment][chunk.index]:
-        raise DecodeError("chunk of another length", peer=sender)

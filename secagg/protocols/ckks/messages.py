@@ -6,26 +6,24 @@ in whatever order it comes and to whomever it is passed on.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable
 from enum import IntEnum
-from itertools import pairwise
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from secagg.errors import AuthenticationError, DecodeError, PeerError
-from secagg.hazmat import signing
+from secagg.errors import AuthenticationError, DecodeError
 from secagg.hazmat.kdf import hkdf
 from secagg.hazmat.transcript import digest, u64
-from secagg.wire import HOLDER, SERVER, Chunk, Envelope, decode_body, decode_frame, encode_chunk, open_envelope
+from secagg.protocols import signed
+from secagg.protocols.signed import signer
+from secagg.wire import HOLDER, Envelope, decode_body, decode_frame, open_envelope
 
 if TYPE_CHECKING:
     from secagg.identity import Roster
 
 __all__ = [
     "CHANNEL_BYTES",
-    "HASH_BYTES",
     "DecryptRequest",
     "Decrypted",
     "EncryptedHeader",
@@ -33,7 +31,6 @@ __all__ = [
     "KeyAnnouncement",
     "KeyRequest",
     "Kind",
-    "check_ranks",
     "decoders",
     "key_digest",
     "make_chunk",
@@ -42,11 +39,9 @@ __all__ = [
     "request_mark",
     "result_commitment",
     "result_key",
-    "signer",
     "verify_chunk",
 ]
 
-HASH_BYTES = 32
 CHANNEL_BYTES = 32
 
 
@@ -169,46 +164,8 @@ def result_key(shared: bytes, session: bytes, key_hash: bytes, mark: bytes) -> b
     return hkdf(shared, "ckks-result", session, key_hash, mark, length=32)
 
 
-def _chunk_statement(chunk: Chunk, key_hash: bytes, content: bytes) -> bytes:
-    return digest(
-        "ckks-chunk", chunk.session, chunk.sender.encode(), key_hash, u64(chunk.round_id), u64(chunk.segment),
-        u64(chunk.index), content,
-    )  # fmt: skip
-
-
-def make_chunk(
-    session: bytes, sender: str, place: tuple[int, int, int], key_hash: bytes, payload: memoryview,
-    sign: Callable[[bytes], bytes],
-) -> tuple[bytes, bytes]:  # fmt: skip
-    """Return the signed frame of one chunk at `place` (round, segment, index), and the SHA-256 of its payload."""
-    content = hashlib.sha256(payload).digest()
-    unsigned = Chunk(session, sender, *place, b"", payload)
-    tag = sign(_chunk_statement(unsigned, key_hash, content))
-    return encode_chunk(Chunk(session, sender, *place, tag, payload)), content
-
-
-def verify_chunk(chunk: Chunk, key_hash: bytes, verify_key: bytes) -> bytes:
-    """Return the SHA-256 of a chunk's payload once its sender's signature holds; else AuthenticationError."""
-    peer = chunk.sender or "server"
-    if len(chunk.tag) != signing.SIGNATURE_BYTES:
-        raise AuthenticationError("a chunk's signature has 64 bytes", peer=peer)
-    content = hashlib.sha256(chunk.payload).digest()
-    try:
-        signing.verify(verify_key, _chunk_statement(chunk, key_hash, content), chunk.tag)
-    except AuthenticationError:
-        raise AuthenticationError("chunk signature does not hold", peer=peer) from None
-    return content
-
-
-def signer(roster: Roster, sender: str) -> bytes:
-    """Return the verify key of a frame's sender, or raise AuthenticationError."""
-    if sender == SERVER:
-        return roster.server
-    if sender == HOLDER and roster.holder is not None:
-        return roster.holder
-    if sender not in roster:
-        raise AuthenticationError("sender is not in the roster", peer=sender)
-    return roster.key(sender)
+make_chunk = partial(signed.make_chunk, "ckks-chunk")
+verify_chunk = partial(signed.verify_chunk, "ckks-chunk")
 
 
 def read_key(frame: bytes, session: bytes, roster: Roster, max_bytes: int) -> tuple[KeyAnnouncement, bytes]:
@@ -229,10 +186,3 @@ def read_key(frame: bytes, session: bytes, roster: Roster, max_bytes: int) -> tu
     if not isinstance(body, KeyAnnouncement) or len(body.channel_key) != CHANNEL_BYTES:
         raise DecodeError("a channel key has 32 bytes", peer=HOLDER)
     return body, key_digest(session, payload)
-
-
-def check_ranks(ranks: list[int], among: Iterable[int], peer: str) -> None:
-    """Refuse ranks that are unsorted, repeated, or not among those allowed."""
-    allowed = set(among)
-    if any(rank not in allowed for rank in ranks) or any(a >= b for a, b in pairwise(ranks)):
-        raise PeerError("ranks are unknown, repeated or out of order", peer=peer)

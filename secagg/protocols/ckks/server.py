@@ -28,11 +28,10 @@ from secagg.protocols.ckks.state import Key, Round, ServerBulk, ServerState
 from secagg.protocols.ckks.transitions import ServerEvent, ServerPhase
 from secagg.protocols.rounds import check_participants, check_round_id, known, one_model
 from secagg.protocols.secret import Secret
-from secagg.wire import HOLDER, SERVER, Chunk, encode_chunk, seal_envelope
+from secagg.protocols.serving import Serving
+from secagg.wire import HOLDER, SERVER, Chunk, encode_chunk
 
 if TYPE_CHECKING:
-    import msgspec
-
     from secagg.identity import Identity, Roster
     from secagg.params import Params
 
@@ -57,7 +56,7 @@ class Decryption(Secret):
     blamed: dict[str, str] = field(default_factory=dict)
 
 
-class CkksServer(Secret):
+class CkksServer(Serving[ServerState]):
     """The server's state across the keys and rounds of a session."""
 
     def __init__(
@@ -69,44 +68,11 @@ class CkksServer(Secret):
         entropy: Callable[[int], bytes],
         session: bytes | None = None,
     ) -> None:
-        self._params = params
-        self._identity = identity
-        self._roster = roster
-        self._new_bulk = bulk
+        state = ServerState(params, roster, entropy(16) if session is None else session, bulk())
+        super().__init__(params, identity, roster, bulk, state, Intake(state))
         self._entropy = entropy
-        self._state = ServerState(params, roster, entropy(16) if session is None else session, bulk())
-        self._machine = self._state.machine
-        self._intake = Intake(self._state)
-        self._floor = -1
-        self._wanted: tuple[str, ...] = ()
-        self._out: list[tuple[str | None, bytes]] = []
 
     # -- what the facade sees -------------------------------------------------------------------------------------
-
-    @property
-    def session(self) -> bytes:
-        """The session id."""
-        return self._state.session
-
-    @property
-    def bulk(self) -> ServerBulk:
-        """The bulk side of the round in progress."""
-        return self._state.bulk
-
-    @property
-    def equivocations(self) -> dict[str, str]:
-        """Senders that said two different things, and when."""
-        return self._state.equivocations
-
-    @property
-    def phase(self) -> str:
-        """The open phase: idle, keys, encrypted or decrypt."""
-        return str(self._machine.state.value)
-
-    @property
-    def round_id(self) -> int | None:
-        """The round in progress, or None."""
-        return None if self._state.round is None else self._state.round.round_id
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -123,11 +89,6 @@ class CkksServer(Secret):
             case ServerPhase.DECRYPT:
                 return () if self._state.answered() else (HOLDER,)
         return ()
-
-    def take_outbox(self) -> list[tuple[str | None, bytes]]:
-        """Return and forget the frames to send."""
-        out, self._out = self._out, []
-        return out
 
     def open_round(self, round_id: int, participants: Collection[str] | None, cohort: Collection[str] | None) -> None:
         """Ask for a round; the holder is asked for a key first when none covers it."""
@@ -152,10 +113,6 @@ class CkksServer(Secret):
         self._state.key = Key(request)
         self._machine.fire(ServerEvent.OPEN_KEYS)
         self._out.append((HOLDER, self._sign(Kind.KEY_REQUEST, request)))
-
-    def receive(self, frame: bytes, carrier: str | None = None) -> str:
-        """Take one frame and return its authenticated sender; state changes only if all of it holds."""
-        return self._intake.receive(frame, carrier)
 
     def close_phase(self) -> Decryption | None:
         """End the open phase; return the Decryption when it was the last.
@@ -192,9 +149,6 @@ class CkksServer(Secret):
         self._state.bulk = self._new_bulk()
 
     # -- phases ---------------------------------------------------------------------------------------------------
-
-    def _sign(self, kind: Kind, body: msgspec.Struct) -> bytes:
-        return seal_envelope(kind, self.session, SERVER, body, self._identity.sign)
 
     def _names(self, ranks: Collection[int]) -> list[str]:
         return [self._roster.ids[rank] for rank in ranks]

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from secagg.errors import EquivocationError, PeerError, StateError
+from secagg.errors import PeerError, StateError
 from secagg.hazmat.agreement import KeyPair
 from secagg.protocols.ckks.messages import Decrypted, EncryptedHeader, KeyAnnouncement, KeyRequest
 from secagg.protocols.ckks.transitions import SERVER, ServerEvent, ServerPhase
 from secagg.protocols.machine import Machine
 from secagg.protocols.secret import Secret
+from secagg.protocols.serving import twice
 
 if TYPE_CHECKING:
     from secagg.identity import Roster
@@ -126,9 +127,7 @@ class ServerState(Secret):
 
     def twice(self, sender: str, same: bool) -> None:
         """Let an identical second frame pass; record and refuse a different one."""
-        if not same:
-            self.equivocations[sender] = f"two different frames in phase {self.phase}"
-            raise EquivocationError("a second, different frame", peer=sender, phase=self.phase)
+        twice(self, sender, same)
 
     def answered(self) -> bool:
         """Whether the holder's answer is complete."""

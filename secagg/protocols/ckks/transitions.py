@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import Enum
 
+from secagg.protocols.one_message import CLIENT_ROUND, ClientEvent, RoundState
+
 __all__ = [
     "CLIENT_ROUND",
     "HOLDER_ROUND",
@@ -15,21 +17,6 @@ __all__ = [
     "ServerEvent",
     "ServerPhase",
 ]
-
-
-class RoundState(Enum):
-    """Where a client's current round stands."""
-
-    IDLE = "idle"
-    AWAITING = "awaiting"
-    SUBMITTED = "submitted"
-
-
-class ClientEvent(Enum):
-    """What moves a client."""
-
-    REQUEST = "encrypted request"
-    SUBMIT = "submit"
 
 
 class HolderState(Enum):
@@ -62,11 +49,6 @@ class ServerEvent(Enum):
     CLOSE = "close phase"
     ABORT = "abort"
 
-
-CLIENT_ROUND = {
-    (RoundState.IDLE, ClientEvent.REQUEST): RoundState.AWAITING,
-    (RoundState.AWAITING, ClientEvent.SUBMIT): RoundState.SUBMITTED,
-}
 
 HOLDER_ROUND = {
     (HolderState.GATHERING, HolderEvent.DECRYPT): HolderState.DECRYPTED,

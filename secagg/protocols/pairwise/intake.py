@@ -24,8 +24,9 @@ from secagg.protocols.pairwise.messages import (
 from secagg.protocols.pairwise.setup import Setup, check_advertisement, public_keys
 from secagg.protocols.pairwise.state import Batch, Round, ServerState
 from secagg.protocols.pairwise.transitions import ServerPhase
+from secagg.protocols.serving import admit
 from secagg.protocols.upload import chunk_nonce
-from secagg.wire import SERVER, Chunk, decode_body, decode_frame, open_envelope
+from secagg.wire import Chunk, decode_body, open_envelope
 
 __all__ = ["Intake"]
 
@@ -41,22 +42,15 @@ class Intake:
 
         A frame that names another sender than the carrier does is refused.
         """
-        kind, outer = decode_frame(frame, max_bytes=self._state.params.max_frame_bytes)
+        state = self._state
+        kind, outer, key = admit(frame, carrier, self._known, state.session, state.phase, state.params.max_frame_bytes)
         sender = outer.sender
-        if carrier is not None and sender != carrier:
-            raise AuthenticationError(
-                "the carrier names another sender than the frame", peer=carrier, phase=self._state.phase
-            )
-        if sender == SERVER or sender not in self._state.roster:
-            raise AuthenticationError("sender is not in the roster", peer=sender or None, phase=self._state.phase)
-        if outer.session != self._state.session:
-            raise AuthenticationError("frame of another session", peer=sender, phase=self._state.phase)
         if isinstance(outer, Chunk):
             self._take_chunk(outer)
             return sender
         if kind not in (Kind.ADVERTISEMENT, Kind.DEALING, Kind.MASKED_HEADER, Kind.UNMASK):
             raise PeerError("not a client's frame", peer=sender, phase=self._state.phase)
-        payload = open_envelope(kind, outer, self._state.roster.key(sender))
+        payload = open_envelope(kind, outer, key)
         body = decode_body(payload, decoders[Kind(kind)], sender)
         match body:
             case Advertisement():
@@ -68,6 +62,11 @@ class Intake:
             case Unmask():
                 self._take_answer(sender, bytes(frame), body)
         return sender
+
+    def _known(self, sender: str) -> bytes:
+        if sender not in self._state.roster:
+            raise AuthenticationError("sender is not in the roster", peer=sender, phase=self._state.phase)
+        return self._state.roster.key(sender)
 
     def _take_advertisement(self, sender: str, frame: bytes, body: Advertisement) -> None:
         batch, _ = self._state.now(ServerPhase.KEYS, sender)

@@ -30,8 +30,7 @@ from secagg.protocols.pairwise.setup import Setup, read_advertisements
 from secagg.protocols.pairwise.state import Batch, Bulk, Round, ServerState, holder_root
 from secagg.protocols.pairwise.transitions import ServerEvent, ServerPhase
 from secagg.protocols.rounds import check_participants, check_round_id, known, one_model
-from secagg.protocols.secret import Secret
-from secagg.wire import SERVER, seal_envelope
+from secagg.protocols.serving import Serving
 
 if TYPE_CHECKING:
     import msgspec
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["Opening", "PairwiseServer"]
 
 
-class PairwiseServer(Secret):
+class PairwiseServer(Serving[ServerState]):
     """The server's state across the setups and rounds of a session."""
 
     def __init__(
@@ -54,45 +53,12 @@ class PairwiseServer(Secret):
         entropy: Callable[[int], bytes],
         session: bytes | None = None,
     ) -> None:
-        self._params = params
-        self._identity = identity
-        self._roster = roster
-        self._new_bulk = bulk
+        state = ServerState(params, roster, entropy(16) if session is None else session, bulk())
+        super().__init__(params, identity, roster, bulk, state, Intake(state))
         self._entropy = entropy
-        self._state = ServerState(params, roster, entropy(16) if session is None else session, bulk())
-        self._machine = self._state.machine
-        self._intake = Intake(self._state)
-        self._wanted: tuple[str, ...] = ()
         self._cohort = tuple(roster.ids)
-        self._floor = -1
-        self._out: list[tuple[str | None, bytes]] = []
 
     # -- what the facade sees -------------------------------------------------------------------------------------
-
-    @property
-    def session(self) -> bytes:
-        """The session id."""
-        return self._state.session
-
-    @property
-    def bulk(self) -> Bulk:
-        """The bulk side of the round in progress."""
-        return self._state.bulk
-
-    @property
-    def equivocations(self) -> dict[str, str]:
-        """Clients that said two different things, and when."""
-        return self._state.equivocations
-
-    @property
-    def phase(self) -> str:
-        """The open phase: idle, keys, shares, masked or unmask."""
-        return str(self._machine.state.value)
-
-    @property
-    def round_id(self) -> int | None:
-        """The round in progress, or None."""
-        return None if self._state.round is None else self._state.round.round_id
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -111,11 +77,6 @@ class PairwiseServer(Secret):
             case ServerPhase.UNMASK if batch.setup is not None:
                 return tuple(c for c in batch.setup.names(self._state.asked()) if c not in current.answer_frames)
         return ()
-
-    def take_outbox(self) -> list[tuple[str | None, bytes]]:
-        """Return and forget the frames to send; a recipient of None means everybody."""
-        out, self._out = self._out, []
-        return out
 
     def open_round(self, round_id: int, participants: Collection[str] | None, cohort: Collection[str] | None) -> None:
         """Ask for a round; setup runs first when there is none for it, `cohort` differs or too few members are left."""
@@ -147,13 +108,6 @@ class PairwiseServer(Secret):
         else:
             self._machine.fire(ServerEvent.OPEN_ROUND)
             self._ask_masked()
-
-    def receive(self, frame: bytes, carrier: str | None = None) -> str:
-        """Take one client frame and return its authenticated sender; state changes only if all of it holds.
-
-        A frame that names another sender than the carrier does is refused.
-        """
-        return self._intake.receive(frame, carrier)
 
     def close_phase(self) -> Opening | None:
         """End the open phase; return the Opening when it was the last.
@@ -187,11 +141,6 @@ class PairwiseServer(Secret):
         self._state.round = None
         self._out.clear()
         self._state.bulk = self._new_bulk()
-
-    # -- small helpers --------------------------------------------------------------------------------------------
-
-    def _sign(self, kind: Kind, body: msgspec.Struct) -> bytes:
-        return seal_envelope(kind, self.session, SERVER, body, self._identity.sign)
 
     # -- keys -----------------------------------------------------------------------------------------------------
 

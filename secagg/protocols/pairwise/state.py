@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from secagg.errors import EquivocationError, PeerError, StateError
+from secagg.errors import PeerError, StateError
 from secagg.hazmat.agreement import KeyPair
 from secagg.protocols.machine import Machine
 from secagg.protocols.pairwise import dealing, unmasking
@@ -15,6 +15,7 @@ from secagg.protocols.pairwise.messages import HASH_BYTES, Dealing, Delivery, Ke
 from secagg.protocols.pairwise.setup import Setup
 from secagg.protocols.pairwise.transitions import SERVER, ServerEvent, ServerPhase
 from secagg.protocols.secret import Secret
+from secagg.protocols.serving import twice
 
 if TYPE_CHECKING:
     from secagg.identity import Roster
@@ -109,9 +110,7 @@ class ServerState(Secret):
 
     def twice(self, sender: str, same: bool) -> None:
         """Let an identical second frame pass; record and refuse a different one."""
-        if not same:
-            self.equivocations[sender] = f"two different frames in phase {self.phase}"
-            raise EquivocationError("a second, different frame", peer=sender, phase=self.phase)
+        twice(self, sender, same)
 
     def delivery(self, rank: int) -> Delivery | None:
         """Return what the others dealt to one client, or None once it has shown that it has it."""
