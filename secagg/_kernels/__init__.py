@@ -16,11 +16,14 @@ from typing import Any, cast
 from secagg._kernels.backend import Backend
 from secagg._kernels.checked import Kernels
 from secagg._kernels.checks import KEY_BYTES, lane_dtype
+from secagg._kernels.gaussian import gaussian_bound
+from secagg._kernels.hint_plan import HintPlan, hint_moduli, hint_plan
 from secagg._kernels.plan import RingPlan, aligned_words, ring_modulus, ring_plan
 from secagg.errors import ParameterError
 
 __all__ = [
     "KEY_BYTES",
+    "HintPlan",
     "RingPlan",
     "add_mod",
     "aligned_words",
@@ -29,6 +32,15 @@ __all__ = [
     "ct_equal",
     "fixed_point_decode",
     "fixed_point_encode",
+    "gaussian_bound",
+    "hint_add",
+    "hint_gaussian",
+    "hint_mask",
+    "hint_merge",
+    "hint_moduli",
+    "hint_open",
+    "hint_plan",
+    "hint_store",
     "keystream",
     "lane_dtype",
     "mask_apply",
@@ -198,3 +210,9 @@ rlwe_encrypt = _kernels.rlwe_encrypt
 rlwe_encrypt_seeded = _kernels.rlwe_encrypt_seeded
 rlwe_payload_bytes = _kernels.rlwe_payload_bytes
 rlwe_store = _kernels.rlwe_store
+hint_add = _kernels.hint_add
+hint_gaussian = _kernels.hint_gaussian
+hint_mask = _kernels.hint_mask
+hint_merge = _kernels.hint_merge
+hint_open = _kernels.hint_open
+hint_store = _kernels.hint_store

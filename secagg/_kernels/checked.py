@@ -36,6 +36,7 @@ from secagg._kernels.checks import (
     require_span,
     require_writable,
 )
+from secagg._kernels.hints import Hints
 from secagg._kernels.residues import Residues
 from secagg._kernels.rings import Rings
 from secagg._kernels.uploads import Uploads
@@ -44,7 +45,7 @@ from secagg.errors import InputError
 __all__ = ["Kernels"]
 
 
-class Kernels(Uploads, Rings, Residues):
+class Kernels(Uploads, Rings, Hints, Residues):
     """Every kernel of one implementation, behind the checks.
 
     All methods raise `InputError` on misuse and leave their arguments as they were, except where said. Every

@@ -20,6 +20,7 @@ from secagg._kernels.fallback import (
     unpack_add,
     unpack_add_many,
 )
+from secagg._kernels.fallback_hint import hint_add, hint_gaussian, hint_mask, hint_open, hint_store
 from secagg._kernels.fallback_ring import (
     ring_add,
     ring_add_uniform,
@@ -40,6 +41,11 @@ __all__ = [
     "ct_equal",
     "fixed_point_decode",
     "fixed_point_encode",
+    "hint_add",
+    "hint_gaussian",
+    "hint_mask",
+    "hint_open",
+    "hint_store",
     "keystream",
     "mask_apply",
     "mask_pack_into",

@@ -1,0 +1,152 @@
+"""The tables of a masking ring: several primes, the digits of a coefficient, and what puts residues together again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from secagg._kernels.checks import U64, require_integer
+from secagg._kernels.gaussian import gaussian_table
+from secagg._kernels.plan import DEGREES, RingPlan, aligned_words, is_prime, ring_plan
+from secagg.errors import InputError, ParameterError
+
+__all__ = ["HINT_DEGREES", "MAX_PER", "MAX_PRIMES", "MAX_PRODUCT_BITS", "HintPlan", "hint_moduli", "hint_plan"]
+
+HINT_DEGREES = DEGREES[1:]
+MAX_PRIMES, MAX_PER, MAX_PRODUCT_BITS = 8, 64, 256
+MAX_WIDTH = 62
+HEADER = 16
+LIMBS = MAX_PRODUCT_BITS // 64
+LIMIT = 8  # where the limbs of the end of what opens lie in the header
+ROW = 4 + 2 * MAX_PRIMES + LIMBS  # words of a prime, before its digits' weights
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HintPlan:
+    """What the kernels know of a masking ring; make it with `hint_plan`. Nothing here is secret."""
+
+    degree: int
+    bits: int
+    width: int
+    per: int
+    spread: int
+    rings: tuple[RingPlan, ...] = field(repr=False)
+    tables: U64 = field(repr=False)
+    table: U64 = field(repr=False)
+
+    @property
+    def primes(self) -> int:
+        return len(self.rings)
+
+    @property
+    def moduli(self) -> tuple[int, ...]:
+        return tuple(ring.modulus for ring in self.rings)
+
+    @property
+    def product(self) -> int:
+        q = 1
+        for prime in self.moduli:
+            q *= prime
+        return q
+
+    def coefficients(self, count: int) -> list[int]:
+        """How many coefficients each polynomial of a chunk of `count` values carries."""
+        whole, rest = divmod(count, self.degree * self.per)
+        return [self.degree] * whole + ([-(-rest // self.per)] if rest else [])
+
+    def residues(self, count: int) -> int:
+        """How many residues a chunk of `count` values has, modulo all primes together."""
+        whole, rest = divmod(count, self.degree * self.per)
+        return self.primes * (whole * self.degree + -(-rest // self.per))
+
+    def payload_bytes(self, count: int) -> int:
+        """How long the payload of a chunk of `count` values is."""
+        whole, rest = divmod(count, self.degree * self.per)
+        return self.primes * (whole * self.degree * self.bits // 8 + (-(-rest // self.per) * self.bits + 7) // 8)
+
+
+@lru_cache(maxsize=64)
+def _moduli(bits: int, count: int) -> tuple[int, ...]:
+    step = 2 * DEGREES[-1]
+    found: list[int] = []
+    q = (1 << bits) - step + 1
+    while len(found) < count and q >> bits - 1:
+        if is_prime(q):
+            found.append(q)
+        q -= step
+    if len(found) < count:
+        raise ParameterError(f"there are only {len(found)} primes of {bits} bits that are 1 modulo {step}, not {count}")
+    return tuple(found)
+
+
+def _integer(name: str, value: int, low: int, high: int) -> int:
+    try:
+        return require_integer(name, value, low, high + 1)
+    except InputError as error:
+        raise ParameterError(str(error)) from None
+
+
+def hint_moduli(bits: int, count: int) -> tuple[int, ...]:
+    """The `count` largest primes of `bits` bits that are 1 modulo 16384, descending; ParameterError where there are too few."""
+    return _moduli(_integer("bits", bits, 20, 60), _integer("the number of primes", count, 1, MAX_PRIMES))
+
+
+def _limbs(value: int) -> list[int]:
+    return [value >> 64 * k & (1 << 64) - 1 for k in range(LIMBS)]
+
+
+def _with_quotient(value: int, q: int) -> list[int]:
+    return [value % q, (value % q << 64) // q]
+
+
+def _row(moduli: tuple[int, ...], i: int, width: int, per: int, spread: int) -> list[int]:
+    """Of prime i: t and its quotient, t B, 0; inverses of the primes before it; their product; the digits' weights."""
+    q, t, before = moduli[i], 1 << width * per, 1
+    inverses: list[int] = []
+    for prime in moduli[:i]:
+        inverses += _with_quotient(pow(prime, -1, q), q)
+        before *= prime
+    inverses += [0] * (2 * MAX_PRIMES - len(inverses))
+    weights = [word for k in range(per) for word in _with_quotient(1 << width * k, q)]
+    return [*_with_quotient(t, q), t * spread % q, 0, *inverses, *_limbs(before), *weights]
+
+
+@lru_cache(maxsize=32)
+def hint_plan(degree: int, bits: int, primes: int, width: int, per: int, spread: int) -> HintPlan:
+    """The plan of a masking ring, made once.
+
+    Raises
+    ------
+    ParameterError
+        A value out of range, or 2 t spread above the product of the primes.
+    """
+    if degree not in HINT_DEGREES:
+        raise ParameterError(f"a masking ring's degree is one of {HINT_DEGREES}, not {degree}")
+    moduli = hint_moduli(bits, primes)
+    width, per = _integer("width", width, 1, MAX_WIDTH), _integer("per", per, 1, MAX_PER)
+    spread = _integer("spread", spread, 1, 1 << MAX_PRODUCT_BITS)
+    product = 1
+    for prime in moduli:
+        product *= prime
+    if product.bit_length() > MAX_PRODUCT_BITS:
+        raise ParameterError(f"the primes' product must stay below 2^{MAX_PRODUCT_BITS}")
+    limit = 2 * spread << width * per
+    if limit > product:
+        raise ParameterError(
+            f"{per} values of {width} bits and a noise below {spread} do not fit the modulus: fewer values a coefficient, "
+            "or more primes"
+        )
+    rings = tuple(ring_plan(degree, prime) for prime in moduli)
+    tables = aligned_words(primes, len(rings[0].table))
+    for row, ring in zip(tables, rings, strict=True):
+        row[:] = ring.table
+    gaussian = gaussian_table()
+    header = [primes, width, per, gaussian.shape[1]]
+    words = [*header, *[0] * (LIMIT - len(header)), *_limbs(limit), *[0] * (HEADER - LIMIT - LIMBS)]
+    for i in range(primes):
+        words += _row(moduli, i, width, per, spread)
+    table = aligned_words(len(words) + gaussian.size)
+    table[: len(words)] = words
+    table[len(words) :] = gaussian.reshape(-1)
+    tables.flags.writeable = table.flags.writeable = False
+    return HintPlan(degree, bits, width, per, spread, rings, tables, table)
