@@ -127,6 +127,11 @@ class Masking:
         """Return the masked frame of the head segment; see `protect_head`."""
         return protect_head(source, clipped, upload.keys, upload.signs, upload.chunk)
 
+    def rest(self, upload: MaskedUpload) -> list[bytes]:
+        """Return what else an upload holds before its header: nothing."""
+        del upload
+        return []
+
 
 def _add_range(vector: NDArray[np.unsignedinteger], packed: memoryview, w: int, low: int, high: int) -> None:
     _kernels.unpack_add(vector[low:high], packed[low * w // 8 : (high * w + 7) // 8], w)

@@ -72,6 +72,11 @@ class Encrypting:
         lanes = source.head(clipped)
         return self._chunk(lambda low, high: lanes[low:high], len(lanes), 0, 0, upload)
 
+    def rest(self, upload: EncryptedUpload) -> list[bytes]:
+        """Return what else an upload holds before its header: nothing."""
+        del upload
+        return []
+
     def _chunk(self, values: Values, count: int, number: int, index: int, upload: EncryptedUpload) -> bytes:
         """Return the frame of one chunk, filled a few polynomials at a time so that they stay in the cache."""
         cut, ring = self._plan.segments[number], self._plan.ring

@@ -17,20 +17,23 @@ from secagg.errors import DecodeError, InputError, ParameterError, SecAggError, 
 from secagg.hazmat import aead
 from secagg.hazmat.kdf import hkdf
 from secagg.hazmat.transcript import digest, u64
+from secagg.hintmasks import HintMasking
 from secagg.identity import Identity, Roster
 from secagg.params import Params
 from secagg.protocols.ckks import CkksClient
+from secagg.protocols.oneshot import OneshotClient
 from secagg.protocols.pairwise import PairwiseClient
 from secagg.protocols.secret import SecretStruct
 from secagg.protocols.upload import chunk_nonce
 from secagg.store import Ledger, open_snapshot, seal_snapshot
 from secagg.workers import Workers
 
-__all__ = ["Awaiting", "Client", "check_ledger", "check_parties", "rounding_key"]
+__all__ = ["Awaiting", "Client", "check_ledger", "check_parties", "check_session", "placeholder", "rounding_key"]
 
 _PROTOCOLS: dict[str, tuple[Any, Any]] = {
     "pairwise": (PairwiseClient, Masking),
     "ckks": (CkksClient, Encrypting),
+    "oneshot": (OneshotClient, HintMasking),
 }
 
 Pins: TypeAlias = dict[tuple[int, int], bytes]  # segment and chunk -> tag of its values. Secret
@@ -112,8 +115,7 @@ class Client:
             raise ParameterError(f"{me!r} is not in the roster")
         if identity.verify_key != roster.key(me):
             raise ParameterError(f"identity is not the roster's key of {me!r}")
-        if session is not None and len(session) != 16:
-            raise ParameterError("a session id has 16 bytes")
+        check_session(params, roster, session)
         self._params = params
         self._me = me
         self._rounding_seed = rounding_seed
@@ -122,7 +124,8 @@ class Client:
         self._ledger = None if ledger is None else Ledger(ledger, me=me, identity=identity)
         # Which protocol it is shows in these two alone; what passes between them, an upload, is the protocol's own.
         core, bulk = _PROTOCOLS[params.protocol]
-        self._core: PairwiseClient | CkksClient = core(params, me, identity, roster, os.urandom, session, self._ledger)
+        self._core: PairwiseClient | CkksClient | OneshotClient
+        self._core = core(params, me, identity, roster, os.urandom, session, self._ledger)
         self._bulk = bulk(params, Workers(threads))
 
     def __repr__(self) -> str:
@@ -275,13 +278,14 @@ class Client:
             for frame, count in self._segment(upload, source, number, pins):
                 frames.append(frame)
                 clipped += count
-        return [self._bulk.head(source, clipped, upload), *frames, upload.finish()]
+        return [self._bulk.head(source, clipped, upload), *frames, *self._bulk.rest(upload), upload.finish()]
 
     def _one_by_one(self, upload: Any, source: Source, pins: Pins, clipped: int) -> Iterator[bytes]:
         yield self._bulk.head(source, clipped, upload)
         for number in range(1, len(source.segments)):
             for frame, _ in self._segment(upload, source, number, pins):
                 yield frame
+        yield from self._bulk.rest(upload)
         yield upload.finish()
 
     def outbox(self) -> list[bytes]:
@@ -356,7 +360,8 @@ class Client:
         if params is not None and params.hash != own.hash:
             raise InputError("the snapshot was made under other Params")
         client = cls(
-            own, me=kept.me, identity=identity, roster=roster, ledger=ledger, rounding_seed=kept.rounding_seed, threads=threads
+            own, me=kept.me, identity=identity, roster=roster, session=placeholder(own), ledger=ledger,
+            rounding_seed=kept.rounding_seed, threads=threads,
         )  # fmt: skip
         try:
             if not ledger_lost:
@@ -383,8 +388,28 @@ def check_parties(params: Params, roster: Roster) -> None:
         raise ParameterError("params must be a Params")
     if params.protocol == "ckks" and roster.holder is None:
         raise ParameterError("protocol='ckks' needs a key holder in the roster: Roster(clients, server, holder=...)")
+    if params.protocol == "oneshot" and params.committee < params.clients != len(roster):
+        raise ParameterError(
+            f"the roster has {len(roster)} clients; a committee of {params.committee} is drawn from exactly {params.clients}"
+        )
     if len(roster) > params.clients:
         raise ParameterError(f"the roster has {len(roster)} clients, Params were checked for {params.clients}")
+
+
+def check_session(params: Params, roster: Roster, session: bytes | None) -> None:
+    """Refuse what is no session id, or none where the server could choose the committee by choosing it."""
+    if session is not None and len(session) != 16:
+        raise ParameterError("a session id has 16 bytes")
+    if params.protocol == "oneshot" and params.committee < len(roster) and session is None:
+        raise ParameterError(
+            "a committee that is drawn from the roster needs the session id from elsewhere than the server, which could try ids "
+            "until the committee suits it: give session="
+        )
+
+
+def placeholder(params: Params) -> bytes | None:
+    """Return what stands for the session id until a snapshot gives it."""
+    return bytes(16) if params.protocol == "oneshot" else None
 
 
 def check_ledger(ledger: Ledger | None, kept: tuple[bytes, int] | None) -> None:

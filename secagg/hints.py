@@ -1,11 +1,11 @@
 """Which ring masks a oneshot session's updates: capacity, noise and security, computed before anything is masked.
 
-Sums of masks open exactly while every coefficient of the sum of the errors stays below the ring's spread, and the sum of the secrets
-travels in digits wide enough for it. Both are sums of independent samples of a discrete Gaussian, which is subgaussian with its own
-width: what they exceed with probability 2^-40 a round, all coefficients together, follows.
+Sums of masks open exactly while every coefficient of the sum of the errors stays below the ring's spread, and the sum of the
+secrets travels in digits wide enough for it. Both are sums of independent samples of a discrete Gaussian, which is
+subgaussian with its own width: what they exceed with probability 2^-40 a round, all coefficients together, follows.
 
-Security is that of RLWE with a secret and errors of width 3.18: revealing the sums of secrets and of errors of width 2 * 3.18 each is
-covered by Hint-RLWE (docs/spec/oneshot.md, section 6, says under which assumptions).
+Security is that of RLWE with a secret and errors of width 3.18: revealing the sums of secrets and of errors of width 2 * 3.18
+each is covered by Hint-RLWE (docs/spec/oneshot.md, section 6, says under which assumptions).
 """
 
 from __future__ import annotations
@@ -158,19 +158,10 @@ def _digits(width: int, q: int, radius: int) -> int:
     return max(0, (q // (2 * radius)).bit_length() - 1) // width
 
 
-def _fit(
-    degree: int, bits: int, primes: int, q: int, found: tuple[tuple[int, int], ...], clients: int
-) -> tuple[MaskRing, ...] | None:
-    """Return a ring for every (count, width), or None if one does not fit."""
-    coefficients = sum(count for count, _ in found)  # at most, with one digit each
-    radius = sum_radius(clients, coefficients, FAILURE_LOG2 - 1)
-    rings = []
-    for _, width in found:
-        per = min(_digits(width, q, radius), 64)
-        if not per:
-            return None
-        rings.append(MaskRing(degree, bits, primes, width, per, radius))
-    return tuple(rings)
+def _payload_bytes(degree: int, bits: int, primes: int, per: int, count: int) -> int:
+    """What `MaskRing.payload_bytes` says, without the tables of a ring."""
+    whole, rest = divmod(count, degree * per)
+    return primes * (whole * degree * bits // 8 + (-(-rest // per) * bits + 7) // 8)
 
 
 @cache
@@ -178,27 +169,31 @@ def _choose(
     found: tuple[tuple[int, int], ...], clients: int, shares: tuple[int, int], asked: tuple[int, int, int] | None
 ) -> tuple[tuple[MaskRing, ...], int]:
     """Return the rings with the smallest upload, one a segment, and the bits of a digit of the sum of secrets."""
-    best: tuple[float, tuple[MaskRing, ...], int] | None = None
+    coefficients = sum(count for count, _ in found)  # at most, with one digit each
+    radius = sum_radius(clients, coefficients, FAILURE_LOG2 - 1)
+    members, packing = shares
+    best: tuple[float, int, int, int, list[int], int] | None = None
     for degree, bits, primes, q in _candidates():
         if asked is not None and (degree, bits, primes) != asked:
             continue
-        rings = _fit(degree, bits, primes, q, found, clients)
-        if rings is None:
+        pers = [min(_digits(width, q, radius), 64) for _, width in found]
+        if not all(pers):
             continue
         secret = max(sum_radius(clients, degree, FAILURE_LOG2 - 1), SECRET_BOUND)
         digit_bits = secret.bit_length() + 1
-        members, packing = shares
-        size = sum(ring.payload_bytes(count) for ring, (count, _) in zip(rings, found, strict=True))
+        size = sum(_payload_bytes(degree, bits, primes, per, n) for per, (n, _) in zip(pers, found, strict=True))
         size += 8 * members * _rows(degree, digit_bits, packing)
         weighed = size * (1 if bits <= FAST_BITS else SLOWER)
         if best is None or weighed < best[0]:
-            best = weighed, rings, digit_bits
+            best = weighed, degree, bits, primes, pers, digit_bits
     if best is None:
         which = f"ring={asked} does" if asked else "no ring with 128-bit security does"
         raise ParameterError(
             f"{which} not hold the sums of {clients} clients and their errors; lower max_weight, bits or max_participants"
         )
-    return best[1:]
+    _, degree, bits, primes, pers, digit_bits = best
+    rings = (MaskRing(degree, bits, primes, width, per, radius) for per, (_, width) in zip(pers, found, strict=True))
+    return tuple(rings), digit_bits
 
 
 def choose(
@@ -224,8 +219,8 @@ def choose(
     committee, packing : int
         Members, and secrets that one polynomial shares.
     ring : (int, int, int), optional
-        Degree, bits of a prime, and number of primes; otherwise the one of the smallest uploads, where primes of more than 50 bits
-        count a tenth more, for their kernels are slower.
+        Degree, bits of a prime, and number of primes; otherwise the one of the smallest uploads, where primes of more than 50
+        bits count a tenth more, for their kernels are slower.
 
     Raises
     ------
@@ -234,11 +229,11 @@ def choose(
     """
     if ring is not None and not any(ring == found[:3] for found in _candidates()):
         caps = ", ".join(f"{bits} at degree {degree}" for degree, bits in CAPS.items())
-        raise ParameterError(
-            f"ring={ring}: 1 to 4 primes of 30 to 60 bits, in all at most {caps} (128-bit security)"
-        )
+        raise ParameterError(f"ring={ring}: 1 to 4 primes of 30 to 60 bits, in all at most {caps} (128-bit security)")
     needed: tuple[Room, ...] = find_rooms(segments, max_weight, clients)
     widths = tuple((room.count, room.total.bit_length()) for room in needed)
+    if max(width for _, width in widths) > HEAD_BITS:
+        raise ParameterError(f"sums of more than {HEAD_BITS} bits; lower max_weight, bits or max_participants")
     head = (widths[0][0], HEAD_BITS)
     rings, digit_bits = _choose((head, *widths[1:]), clients, (committee, packing), ring)
     made: list[MaskSegment] = []

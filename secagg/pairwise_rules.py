@@ -20,9 +20,6 @@ MAX_DEALING_BYTES = 1 << 30
 def settle(params: Params) -> dict[str, int]:
     """Return the fields whose defaults depend on others."""
     n = params.clients
-    for name in ("reveal", "ring"):
-        if getattr(params, name) is not None:
-            raise ParameterError(f"{name} belongs to protocol='ckks'")
     counts = settle_counts(params)
     spare = 0 if n <= 3 else math.ceil(n / 10)
     k = n - 1 if params.neighbours is None else params.neighbours

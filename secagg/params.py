@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, fields
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
-from secagg import bounds, ckks_rules, lattice, pairwise_rules, rules
+from secagg import bounds, ckks_rules, hints, lattice, oneshot_rules, pairwise_rules, rules
 from secagg.encoding import FixedPoint, Integer, Layout, SegmentPlan, encoding_from_canonical
 from secagg.errors import ParameterError, SecAggError
 from secagg.explain import Explanation, explain
@@ -18,10 +18,13 @@ from secagg.rules import CORRECTNESS_LOG2, MAX_CLIENTS, SECURITY_LOG2
 
 __all__ = ["CORRECTNESS_LOG2", "MAX_CLIENTS", "SECURITY_LOG2", "Params"]
 
-PROTOCOLS = ("pairwise", "ckks")
-CKKS_FIELDS = ("reveal", "ring")  # part of the canonical form of that protocol alone
+RULES: dict[str, Any] = {"pairwise": pairwise_rules, "ckks": ckks_rules, "oneshot": oneshot_rules}
+PROTOCOLS = tuple(RULES)
+# Fields that are part of the canonical form of some protocols alone.
+OWN_FIELDS = {"reveal": ("ckks",), "ring": ("ckks", "oneshot"), "committee": ("oneshot",), "packing": ("oneshot",)}
 MAX_ROUNDS_PER_SETUP = 1 << 12
 FRAME_BYTES = 4 << 20
+MAX_FRAME_BYTES = 1 << 30
 DEFAULT_ENCODING = FixedPoint(clip=1.0, bits=16)
 
 
@@ -43,13 +46,15 @@ class Params:
         Encodings by part: ``"model"``, ``"metrics"`` or a top-level key of the layout.
     metrics : tuple of str
         Names of the scalars that travel beside an update; they need ``segments["metrics"]``.
-    protocol : {"pairwise", "ckks"}
-        ``"pairwise"`` masks; ``"ckks"`` encrypts to a key holder. What is said of pairwise below has no place in ckks.
+    protocol : {"pairwise", "ckks", "oneshot"}
+        ``"pairwise"`` masks in pairs; ``"ckks"`` encrypts to a key holder; ``"oneshot"`` masks with secrets that a committee
+        opens the sum of. What is said of one protocol below has no place in another.
     threat : {"malicious", "semi-honest"}
-        What the server may do. ``"malicious"`` demands the full graph and ``g >= min_honest`` (pairwise), or pads what is
-        encrypted (ckks).
+        What the server may do. ``"malicious"`` demands the full graph and ``g >= min_honest`` (pairwise), pads what is
+        encrypted (ckks), or lets a committee open one set a round (oneshot).
     threshold : int, optional
-        Pairwise: t, answers needed to open a round, an absolute count. Default n minus a tenth.
+        Answers needed to open a round, an absolute count: t of the cohort (pairwise), T of the committee (oneshot). Default: all
+        minus a tenth.
     min_clients : int, optional
         m, survivors needed in a round. Default p minus a tenth.
     min_honest : int
@@ -70,8 +75,15 @@ class Params:
         Largest payload of one bulk frame, in bytes.
     reveal : {"holder", "server"}
         Ckks: who learns the sum: the key holder alone, or the server too. It has no default.
-    ring : (int, int), optional
-        Ckks: degree and bits of the modulus. Default: the ring of the smallest uploads that holds every sum and its noise.
+    ring : tuple of int, optional
+        Ckks: degree and bits of the modulus. Oneshot: degree, bits of a prime, and number of primes. Default: the ring of the
+        smallest uploads that holds every sum and its noise.
+    committee : int, optional
+        Oneshot: M, who opens the sums of secrets, 2 to 1024. Default: everybody of up to 100 clients, or 100. A committee smaller
+        than the roster is drawn from a roster of exactly `clients`, and every party must have the session id from elsewhere than
+        the server.
+    packing : int, optional
+        Oneshot: rho, secrets that one polynomial shares. Default: as many as the bounds allow, at most 16.
 
     Raises
     ------
@@ -91,7 +103,7 @@ class Params:
     encoding: FixedPoint | Integer = DEFAULT_ENCODING
     segments: Mapping[str, FixedPoint | Integer] | tuple[tuple[str, FixedPoint | Integer], ...] = ()
     metrics: tuple[str, ...] = ()
-    protocol: Literal["pairwise", "ckks"] = "pairwise"
+    protocol: Literal["pairwise", "ckks", "oneshot"] = "pairwise"
     threat: Literal["malicious", "semi-honest"] = "malicious"
     threshold: int = None  # type: ignore[assignment]  # filled in __post_init__
     min_clients: int = None  # type: ignore[assignment]  # filled in __post_init__
@@ -104,7 +116,9 @@ class Params:
     rounds_per_setup: int = 1
     frame_bytes: int = FRAME_BYTES
     reveal: Literal["holder", "server"] | None = None
-    ring: tuple[int, int] | None = None
+    ring: tuple[int, ...] | None = None
+    committee: int = None  # type: ignore[assignment]  # filled in __post_init__
+    packing: int = None  # type: ignore[assignment]  # filled in __post_init__
 
     def __post_init__(self) -> None:
         """Fill the defaults that depend on n, then refuse what does not hold."""
@@ -119,12 +133,25 @@ class Params:
             raise ParameterError(f"protocol {self.protocol!r} is unknown; known: {', '.join(map(repr, PROTOCOLS))}")
         if self.threat not in ("malicious", "semi-honest"):
             raise ParameterError("threat must be 'malicious' or 'semi-honest'")
-        protocol = ckks_rules if self.protocol == "ckks" else pairwise_rules
+        protocol = RULES[self.protocol]
+        for name, owners in OWN_FIELDS.items():
+            if getattr(self, name) is not None and self.protocol not in owners:
+                raise ParameterError(f"{name} belongs to protocol={' or '.join(map(repr, owners))}")
         self._set(**protocol.settle(self))
         protocol.check(self)
         _ = self.segment_plan  # refuses a width over 64 bits here, not in the first round
         if self.protocol == "ckks":
             self._set(ring=(self.cipher_plan.ring.degree, self.cipher_plan.ring.bits))
+        if self.protocol == "oneshot":
+            ring = self.mask_plan.segments[0].ring
+            self._set(ring=(ring.degree, ring.bits, ring.primes))
+            self._check_frames()
+
+    def _check_frames(self) -> None:
+        if self.max_frame_bytes > MAX_FRAME_BYTES:
+            raise ParameterError(
+                f"a committee member's request would have {self.max_frame_bytes} bytes; lower max_participants, or raise packing"
+            )
 
     def _set(self, **values: object) -> None:
         for name, value in values.items():
@@ -196,8 +223,8 @@ class Params:
 
     @cached_property
     def opened_honest(self) -> int:
-        """The bound g: honest updates in the smallest sum that a lying server can open (full graph, or ckks)."""
-        if self.protocol == "ckks":
+        """The bound g: honest updates in the smallest sum that a lying server can open (full graph; ckks; oneshot)."""
+        if self.protocol != "pairwise":
             return self.min_clients - int(self.corrupt)
         return bounds.opened_honest(
             self.clients, self.max_participants, int(self.corrupt), self.threshold, self.min_clients
@@ -220,9 +247,19 @@ class Params:
     @cached_property
     def cipher_plan(self) -> lattice.CipherPlan:
         """Ring, scale and the place of every value in the ciphertexts of a ckks session."""
+        ring: Any = self.ring
         return lattice.choose(
             self.segment_plan.segments, max_weight=self.max_weight, clients=self.max_participants,
-            frame_bytes=self.frame_bytes, ring=self.ring,
+            frame_bytes=self.frame_bytes, ring=ring,
+        )  # fmt: skip
+
+    @cached_property
+    def mask_plan(self) -> hints.MaskPlan:
+        """Ring and the place of every value in the masked vectors of a oneshot session."""
+        ring: Any = self.ring
+        return hints.choose(
+            self.segment_plan.segments, max_weight=self.max_weight, clients=self.max_participants,
+            frame_bytes=self.frame_bytes, committee=self.committee, packing=self.packing, ring=ring,
         )  # fmt: skip
 
     @cached_property
@@ -234,11 +271,11 @@ class Params:
         """Return the nested tuple that `hash` covers: every field in order of declaration, encodings and layout likewise."""
         values: list[object] = []
         for field in fields(self):
-            if field.name in CKKS_FIELDS and self.protocol != "ckks":
+            if self.protocol not in OWN_FIELDS.get(field.name, PROTOCOLS):
                 continue
             value = getattr(self, field.name)
             if field.name == "ring":
-                value = self.cipher_plan.canonical()
+                value = (self.cipher_plan if self.protocol == "ckks" else self.mask_plan).canonical()
             elif field.name == "segments":
                 value = tuple((name, encoding.canonical()) for name, encoding in value)
             elif isinstance(value, FixedPoint | Integer | Layout):
@@ -262,18 +299,17 @@ class Params:
         names = [field.name for field in fields(cls)]
         try:
             given = msgspec.msgpack.decode(data)
-            values = dict(zip(names[: len(given)], given, strict=True))
-            ckks = values["protocol"] == "ckks"
-            if len(given) != len(names) - (0 if ckks else len(CKKS_FIELDS)):
-                raise ParameterError("not the canonical bytes of Params")
-            if ckks:
-                values["ring"] = tuple(values["ring"][:2])
+            protocol = given[names.index("protocol")]
+            own = [name for name in names if protocol in OWN_FIELDS.get(name, PROTOCOLS)]
+            values = dict(zip(own, given, strict=True))
+            if "ring" in values:
+                values["ring"] = tuple(values["ring"][: 2 if protocol == "ckks" else 3])
             values["layout"] = Layout.from_canonical(values["layout"])
             values["encoding"] = encoding_from_canonical(values["encoding"])
             values["segments"] = {name: encoding_from_canonical(each) for name, each in values["segments"]}
             values["metrics"] = tuple(values["metrics"])
             made = cls(**values)
-        except (msgspec.DecodeError, TypeError, ValueError, KeyError, RecursionError) as error:
+        except (msgspec.DecodeError, TypeError, ValueError, LookupError, RecursionError) as error:
             reason = f": {error}" if isinstance(error, SecAggError) else ""
             raise ParameterError(f"not the canonical bytes of Params{reason}") from None
         if made.to_bytes() != data:
@@ -286,6 +322,11 @@ class Params:
         if self.protocol == "ckks":
             poly = 2 * self.cipher_plan.ring.degree * self.cipher_plan.ring.bits // 8
             return max(self.frame_bytes, self.clients * 1024 + poly) + 4096
+        if self.protocol == "oneshot":
+            # A member's request: of each participant a header, a sealed share and its path; and everybody's keys.
+            share = 8 * self.mask_plan.share_rows(self.packing) + 28
+            each = share + 32 * self.committee.bit_length() + 640
+            return max(self.frame_bytes, self.max_participants * each) + 512 * self.committee + 5 * self.clients + 4096
         # An advertisement grows with the rounds, a header with the complaints it may carry.
         per_client = 1024 + 96 * self.rounds_per_setup + 5 * self.neighbours
         return max(self.frame_bytes, self.clients * per_client) + 4096

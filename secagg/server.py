@@ -10,12 +10,14 @@ from typing import Any
 from secagg.accumulator import Accumulator
 from secagg.aggregate import Aggregate, EncryptedAggregate, decode_sums
 from secagg.ciphertexts import CipherAccumulator
-from secagg.client import check_parties
+from secagg.client import check_parties, check_session
 from secagg.errors import AbortError, InternalError, ParameterError, SecAggError, StateError, ThresholdError
+from secagg.hintmasks import HintAccumulator
 from secagg.identity import Identity, Roster
 from secagg.params import Params
 from secagg.protocols.ckks import CkksServer, Decryption
 from secagg.protocols.ckks.messages import result_commitment
+from secagg.protocols.oneshot import OneshotServer, Revealed
 from secagg.protocols.pairwise import Opening, PairwiseServer
 from secagg.receipt import Receipt, result_digest
 from secagg.spool import Spool
@@ -82,16 +84,19 @@ class Server:
         check_parties(params, roster)
         if identity.verify_key != roster.server:
             raise ParameterError("identity is not the roster's server key")
-        if session is not None and len(session) != 16:
-            raise ParameterError("a session id has 16 bytes")
+        check_session(params, roster, session)
         self._params = params
         self._identity = identity
         workers, groups = Workers(threads), SPARE_GROUPS + int(params.corrupt)
-        self._core: PairwiseServer | CkksServer
+        self._core: PairwiseServer | CkksServer | OneshotServer
         if params.protocol == "ckks":
             self._core = CkksServer(
                 params, identity, roster,
                 lambda: CipherAccumulator(params, groups, workers, Spool(spool), keep=params.recompute), os.urandom, session,
+            )  # fmt: skip
+        elif params.protocol == "oneshot":
+            self._core = OneshotServer(
+                params, identity, roster, lambda: HintAccumulator(params, groups, workers, Spool(spool)), os.urandom, session
             )  # fmt: skip
         else:
             segments = params.segment_plan.segments
@@ -117,7 +122,7 @@ class Server:
         """The open phase.
 
         ``"idle"``; in pairwise ``"keys"``, ``"shares"``, ``"masked"`` or ``"unmask"``; in ckks ``"keys"``, ``"encrypted"`` or
-        ``"decrypt"``.
+        ``"decrypt"``; in oneshot ``"keys"``, ``"masked"`` or ``"reveal"``.
         """
         return self._core.phase
 
@@ -246,10 +251,13 @@ class Server:
             raise AbortError(result.reason) if result.counts is None else ThresholdError(*result.counts)
         return result
 
-    def _open(self, opening: Opening | Decryption, bulk: Any) -> Aggregate | EncryptedAggregate:
+    def _open(self, opening: Opening | Decryption | Revealed, bulk: Any) -> Aggregate | EncryptedAggregate:
         """Return the aggregate of a finished round, and its receipt signed."""
         if isinstance(opening, Opening):
             sums = bulk.finish(opening.context, opening.keys, opening.signs)
+            found = result_digest(sums)
+        elif isinstance(opening, Revealed):
+            sums = bulk.finish(opening.context, opening.secret_sum, opening.public)
             found = result_digest(sums)
         elif self._params.reveal == "server":
             sums = bulk.lanes()
@@ -260,10 +268,10 @@ class Server:
             receipt = self._receipt(opening, opening.result_hash)
             return EncryptedAggregate(b"".join(payload for _, payload in bulk.total(opening.context)), receipt)
         decoded = decode_sums(self._params, sums, len(opening.uploads))
-        nbytes, salt = sum(array.nbytes for array in sums), b"" if isinstance(opening, Opening) else opening.salt
+        nbytes, salt = sum(array.nbytes for array in sums), opening.salt if isinstance(opening, Decryption) else b""
         return Aggregate(decoded, self._receipt(opening, found), opening.blamed, nbytes, salt)
 
-    def _receipt(self, opening: Opening | Decryption, result_hash: bytes) -> Receipt:
+    def _receipt(self, opening: Opening | Decryption | Revealed, result_hash: bytes) -> Receipt:
         receipt = Receipt(
             opening.session, opening.round_id, self._params.hash, opening.setup_hash, opening.members_hash, opening.context,
             result_hash, opening.participants, opening.uploads, opening.signatures,

@@ -13,7 +13,11 @@ from secagg.testing import Network
 
 __all__ = ["simulate"]
 
-PHASES = {"pairwise": ("keys", "shares", "masked", "unmask"), "ckks": ("keys", "encrypted", "decrypt")}
+PHASES = {
+    "pairwise": ("keys", "shares", "masked", "unmask"),
+    "ckks": ("keys", "encrypted", "decrypt"),
+    "oneshot": ("keys", "masked", "reveal"),
+}
 
 
 def simulate(
@@ -37,8 +41,8 @@ def simulate(
         Default 1 each.
     metrics : mapping of id to mapping, optional
     dropouts : mapping of phase to ids, optional
-        Clients whose message of that phase (keys, shares, masked, unmask; in ckks: encrypted) and of all later ones never
-        arrives.
+        Clients whose message of that phase (keys, shares, masked, unmask; in ckks: encrypted; in oneshot: keys, masked,
+        reveal) and of all later ones never arrives.
     seed : int, optional
         Makes the stochastic rounding reproducible. Keys always come from the operating system.
     threads : int, optional

@@ -106,8 +106,8 @@ class Hints:
         require_apart("a payload", acc, view)
         self._backend.hint_add(plan, acc, count, view.cast("B"))
 
-    def hint_merge(self, plan: HintPlan, acc: U64, other: U64, count: int) -> None:
-        """Add another sum of `count` values to the sum in place."""
+    def hint_merge(self, plan: HintPlan, acc: U64, other: U64, count: int, *, minus: bool = False) -> None:
+        """Add another sum of `count` values to the sum in place, or subtract it."""
         self._require_hint_sum(plan, acc, count)
         self._require_hint_sum(plan, other, count)
         require_writable("the sum", acc)
@@ -115,7 +115,7 @@ class Hints:
         at = 0
         for n in plan.coefficients(count):
             for ring in plan.rings:
-                self._backend.ring_add(ring, acc[at : at + n], other[at : at + n], False)
+                self._backend.ring_add(ring, acc[at : at + n], other[at : at + n], minus)
                 at += n
 
     def hint_store(self, plan: HintPlan, acc: U64, count: int) -> bytes:

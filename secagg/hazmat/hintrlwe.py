@@ -116,7 +116,7 @@ class MaskRing:
         return self.plan.payload_bytes(_count(count))
 
     def _fields(self) -> tuple[bytes, ...]:
-        numbers = (self.degree, self.bits, self.primes, self.width, self.per)
+        numbers = (self.degree, self.bits, self.primes)
         return tuple(number.to_bytes(4, "big") for number in numbers)
 
 
@@ -151,9 +151,10 @@ def gaussian(key: bytes, stream_id: int, start: int, count: int) -> I64:
     Notes
     -----
     Sample i is read from the 16 bytes at 16 i of the keystream that `prg.expand` returns, two little-endian words w0, w1. Its
-    size is the number of k >= 1 with u < floor(2^126 P(|x| >= k)), u = (w1 mod 2^63) 2^63 + (w0 mod 2^63), P(x) being proportional to
-    exp(-x^2 / (2 * 6.36^2)) on the integers; it is negative where w1 >= 2^63. Each size has its probability within 2^-126, so
-    that a sample is within 2^-119 of the Gaussian. Every threshold is compared with: the C module is constant time.
+    size is the number of k >= 1 with u < floor(2^126 P(|x| >= k)), u = (w1 mod 2^63) 2^63 + (w0 mod 2^63), P(x) being
+    proportional to exp(-x^2 / (2 * 6.36^2)) on the integers; it is negative where w1 >= 2^63. Each size has its probability
+    within 2^-126, so that a sample is within 2^-119 of the Gaussian. Every threshold is compared with: the C module is
+    constant time.
 
     References
     ----------
@@ -308,6 +309,11 @@ class MaskedSum:
         One pass: what is bad is found while adding, and taken back. Nobody may write to `payload` meanwhile.
         """
         _kernels.hint_add(self.ring.plan, self._residues, self._count, payload)
+
+    def subtract(self, payload: Buffer) -> None:
+        """Take a masked chunk back that `add` took; InputError, and no change, for what it would refuse."""
+        other = MaskedSum.from_bytes(self.ring, len(self), payload)
+        _kernels.hint_merge(self.ring.plan, self._residues, other._residues, self._count, minus=True)  # noqa: SLF001  # its own
 
     def merge(self, other: MaskedSum) -> None:
         """Add another sum of the same ring and length; InputError, and no change, for any other."""

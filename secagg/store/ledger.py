@@ -36,9 +36,9 @@ CREATE TABLE frames (
 ) WITHOUT ROWID;
 """
 # An answer is large and over with its round; headers stay, so that receipts can be compared with what was really sent.
-_LARGE = "unmask"
+_LARGE = ("unmask", "reveal")
 # Once an answer has left, nothing of an upload may follow it: the answer said what was in the sum.
-_BEFORE = {"intent": _LARGE, "masked": _LARGE}
+_BEFORE = {"intent": "unmask", "masked": "unmask"}
 
 
 class Ledger:
@@ -215,13 +215,14 @@ class Ledger:
             (session, round_id - 1),
         )
         old = self._db.execute(
-            "SELECT round, mark, digest FROM frames WHERE session = ? AND round < ? AND phase = ? AND length(frame) > 0",
-            (session, round_id, _LARGE),
+            "SELECT round, phase, mark, digest FROM frames WHERE session = ? AND round < ? AND phase IN (?, ?) "
+            "AND length(frame) > 0",
+            (session, round_id, *_LARGE),
         ).fetchall()
-        for over, mark, digest in old:
+        for over, phase, mark, digest in old:
             self._db.execute(
                 "UPDATE frames SET frame = x'', checksum = ? WHERE session = ? AND round = ? AND phase = ?",
-                (_checksum(session, over, _LARGE, mark, digest, b""), session, over, _LARGE),
+                (_checksum(session, over, phase, mark, digest, b""), session, over, phase),
             )
 
     def _fail(self, error: Exception) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -113,14 +114,24 @@ class Network:
         holder_key = Identity.generate() if params.protocol == "ckks" else None
         verify_keys = {name: key.verify_key for name, key in keys.items()}
         roster = Roster(verify_keys, server_key.verify_key, None if holder_key is None else holder_key.verify_key)
+        session = os.urandom(16)  # known to everybody beforehand, as a drawn committee needs it
         clients = {
-            name: Client(params, me=name, identity=key, roster=roster, rounding_seed=rounding_seed, threads=threads)
+            name: Client(
+                params,
+                me=name,
+                identity=key,
+                roster=roster,
+                session=session,
+                rounding_seed=rounding_seed,
+                threads=threads,
+            )
             for name, key in keys.items()
         }
         holder = None
         if holder_key is not None:
             holder = KeyHolder(params, identity=holder_key, roster=roster, threads=threads)
-        return cls(Server(params, identity=server_key, roster=roster, threads=threads), clients, faults, holder)
+        server = Server(params, identity=server_key, roster=roster, session=session, threads=threads)
+        return cls(server, clients, faults, holder)
 
     def exchange(self, submit: Callable[[Client], None], *, silent: Collection[str] = ()) -> None:
         """Deliver the server's frames, let awaited clients submit, and bring back what clients and key holder answer.

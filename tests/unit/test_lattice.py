@@ -18,7 +18,7 @@ from secagg.lattice import (
     MIN_BITS,
     VARIANCE,
     CipherSegment,
-    Room,
+
     choose,
     noise_radius,
 )

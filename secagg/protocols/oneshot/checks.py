@@ -33,6 +33,8 @@ def check_header(
     try:
         check_public_key(body.channel_key)
     except AuthenticationError:
-        raise AuthenticationError("a public key has small order or is not canonical", peer=sender, phase="masked") from None
+        raise AuthenticationError(
+            "a public key has small order or is not canonical", peer=sender, phase="masked"
+        ) from None
     if body.channel_key == setup.server_key or any(body.channel_key == told.channel_key for told in setup.bodies):
         raise AuthenticationError("somebody else's channel key, reflected", peer=sender, phase="masked")

@@ -31,8 +31,8 @@ def committee(roster: Roster, session: bytes, size: int) -> tuple[str, ...]:
     ----------
     roster : Roster
     session : bytes
-        16 bytes. Where `size` is less than the roster, everybody must have it from somewhere else than the server, which could try
-        ids until the committee suits it.
+        16 bytes. Where `size` is less than the roster, everybody must have it from somewhere else than the server, which
+        could try ids until the committee suits it.
     size : int
         M. All of a roster that has no more.
 

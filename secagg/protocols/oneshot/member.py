@@ -1,16 +1,17 @@
 """A member of the oneshot protocol's committee: a key out, one answer a round.
 
-Theory of operation. A member makes one key for a batch of rounds, to which clients seal shares of their secrets. Of a round it adds
-the shares of one set of survivors, and only one whose account it has checked: signed headers of at least min_clients on the roster,
-all for this setup, these participants and one model, and each client's share the one that the client signed for. Which set that is
-stands in its memory before the answer leaves; the same request again has the same answer, another one none, for ever.
+Theory of operation. A member makes one key for a batch of rounds, to which clients seal shares of their secrets. Of a round
+it adds the shares of one set of survivors, and only one whose account it has checked: signed headers of at least min_clients
+on the roster, all for this setup, these participants and one model, and each client's share the one that the client signed
+for. Which set that is stands in its memory before the answer leaves; the same request again has the same answer, another one
+none, for ever.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -40,10 +41,6 @@ from secagg.protocols.secret import Secret, SecretStruct
 from secagg.protocols.signed import check_ranks, open_relayed
 from secagg.wire import SERVER, Chunk, Envelope, decode_body, open_envelope, seal_envelope
 
-if TYPE_CHECKING:
-    from secagg.identity import Identity, Roster
-    from secagg.params import Params
-
 __all__ = ["KINDS", "REVEAL", "Member"]
 
 REVEAL = "reveal"  # the phase under which the memory keeps a member's answer
@@ -60,9 +57,7 @@ class Batch(Secret):
     private: bytes
     frame: bytes = b""
     done: tuple[int, bytes, bytes] | None = None  # the last round answered: its id, what was asked, the answer
-    machine: Machine[MemberState, MemberEvent] = field(
-        default_factory=lambda: Machine(MEMBER_BATCH, MemberState.IDLE)
-    )
+    machine: Machine[MemberState, MemberEvent] = field(default_factory=lambda: Machine(MEMBER_BATCH, MemberState.IDLE))
 
     @property
     def pair(self) -> KeyPair:
@@ -159,7 +154,7 @@ class Member(Secret):
                 raise EquivocationError("another set of this round was answered for", peer="server", phase=REVEAL)
             party.out.append(batch.done[2])
             return
-        if batch.done is not None and body.round_id < batch.done[0] or body.round_id <= party.memory.floor(session):
+        if (batch.done is not None and body.round_id < batch.done[0]) or body.round_id <= party.memory.floor(session):
             raise PeerError("round id does not increase", peer="server", phase=REVEAL)
         setup = Setup.read(body.keys, session, party.roster, party.params)
         if party.me not in setup.ids or setup.frames[setup.ids.index(party.me)] != batch.frame:

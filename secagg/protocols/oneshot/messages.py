@@ -77,7 +77,7 @@ class MemberKey(_Body, frozen=True):
 
 
 class MaskedRequest(_Body, frozen=True):
-    """Server to client: an update is asked of `participants`; with it all members' signed keys, until the client has shown it has them."""
+    """Server to client: an update is asked of `participants`; with all members' signed keys, until it has shown it has them."""
 
     round_id: int
     params_hash: bytes

@@ -1,9 +1,9 @@
 """The server of the oneshot protocol: phases advance only by `close_phase`, frames are taken at any time.
 
-Theory of operation. A round asks the committee for keys when none cover it, asks the participants for masked updates, adds what is
-complete and well formed, and asks the committee for the sum of the secrets of those that trained on one model. Whoever sent nothing
-is simply not in that sum: no mask of a dropout has to be opened. A phase that ends with too few aborts the round: its id is burned,
-nothing is released, the session goes on.
+Theory of operation. A round asks the committee for keys when none cover it, asks the participants for masked updates, adds
+what is complete and well formed, and asks the committee for the sum of the secrets of those that trained on one model.
+Whoever sent nothing is simply not in that sum: no mask of a dropout has to be opened. A phase that ends with too few aborts
+the round: its id is burned, nothing is released, the session goes on.
 """
 
 from __future__ import annotations
@@ -177,9 +177,7 @@ class OneshotServer(Serving[ServerState]):
         self._state.bulk.expect(share_chunks(self._params, len(setup.ids)))
         ranks = {name: rank for rank, name in enumerate(self._roster.ids)}
         current.participants = sorted(ranks[name] for name in self._wanted)
-        current.participants_hash = participants_digest(
-            setup.hash, current.round_id, self._names(current.participants)
-        )
+        current.participants_hash = participants_digest(setup.hash, current.round_id, self._names(current.participants))
         with_keys, without = (
             self._sign(
                 Kind.MASKED_REQUEST,
@@ -195,7 +193,9 @@ class OneshotServer(Serving[ServerState]):
         current.context, current.survivors = one_model(self._params, {
             rank: current.complete[ids[rank]] for rank in current.participants if ids[rank] in current.complete
         })  # fmt: skip
-        batch.shown -= {c for c in self._names(current.participants) if c not in current.headers}  # it may have been lost
+        batch.shown -= {
+            c for c in self._names(current.participants) if c not in current.headers
+        }  # it may have been lost
         names = self._names(current.survivors)
         uploads = {name: current.headers[name][1].tag for name in names}
         current.account = account_digest(

@@ -1,7 +1,7 @@
 """The shares of a round's secret: packed, sealed to each member, added by each, and put together again.
 
-Whoever has seen fewer than ``threshold - packing + 1`` shares of a client's secret knows nothing of it. Members add what they hold
-of all survivors, so that what the server puts together is the sum of the secrets, and nothing else.
+Whoever has seen fewer than ``threshold - packing + 1`` shares of a client's secret knows nothing of it. Members add what they
+hold of all survivors, so that what the server puts together is the sum of the secrets, and nothing else.
 """
 
 from __future__ import annotations

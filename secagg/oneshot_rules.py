@@ -1,0 +1,96 @@
+"""What Params of the oneshot protocol are held to."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from secagg import bounds
+from secagg.errors import ParameterError
+from secagg.rules import SECURITY_LOG2, check_counts, settle_counts, whole
+
+if TYPE_CHECKING:
+    from secagg.params import Params
+
+__all__ = ["check", "committee_corrupt", "most_packing", "settle"]
+
+LARGE = 100  # clients up to whom everybody is a member unless the Params say otherwise
+MAX_COMMITTEE = 1024
+MOST_PACKING = 16
+
+
+def committee_corrupt(clients: int, committee: int, corrupt: int) -> int:
+    """Return the corrupt members that a committee has at most, but with probability 2^-40 where it is a sample.
+
+    Parameters
+    ----------
+    clients : int
+        n, of whom the committee is drawn.
+    committee : int
+        M.
+    corrupt : int
+        Corrupt clients, chosen before the committee is known.
+    """
+    most = min(corrupt, committee)
+    if committee >= clients:
+        return most
+    for count in range(most + 1):
+        if bounds.log2_hypergeom_tail(clients, corrupt, committee, count + 1) <= SECURITY_LOG2:
+            return count
+    return most
+
+
+def most_packing(committee: int, corrupt: int, threshold: int, threat: str) -> int:
+    """Return the largest rho that keeps secrets secret and, where the server may lie, lets one set be opened a round; 0 if none.
+
+    Secrecy: ``threshold - rho >= corrupt``. One set: ``2 * (threshold - rho + 1) > committee + corrupt``.
+    """
+    most = threshold - corrupt
+    if threat == "malicious":
+        most = min(most, threshold - (committee + corrupt) // 2)
+    return max(0, most)
+
+
+def settle(params: Params) -> dict[str, int]:
+    """Return the fields whose defaults depend on others."""
+    counts = settle_counts(params)
+    unused = {"min_cohort": counts["min_clients"], "neighbours": 0}
+    for name, value in unused.items():
+        if getattr(params, name) not in (None, value):
+            raise ParameterError(f"{name} belongs to pairwise; protocol='oneshot' has no cohort and no graph")
+    size = min(params.clients, LARGE) if params.committee is None else params.committee
+    whole("committee", size, 2, min(params.clients, MAX_COMMITTEE))
+    threshold = params.threshold
+    if threshold is None:
+        threshold = size - (0 if size <= 3 else math.ceil(size / 10))
+    packing = params.packing
+    if packing is None:
+        corrupt = committee_corrupt(params.clients, size, min(counts["corrupt"], params.clients))
+        packing = max(1, min(MOST_PACKING, most_packing(size, corrupt, threshold, params.threat)))
+    return counts | unused | {"committee": size, "threshold": threshold, "packing": packing}
+
+
+def check(params: Params) -> None:
+    """Refuse what could leak, or never finish; that sums and their errors fit is for `secagg.hints` to say."""
+    check_counts(params)
+    size, threshold, rho = params.committee, params.threshold, params.packing
+    whole("threshold", threshold, 2, size)
+    whole("packing", rho, 1, size)
+    corrupt = committee_corrupt(params.clients, size, int(params.corrupt))
+    if threshold < corrupt + rho:
+        raise ParameterError(
+            f"threshold={threshold}, packing={rho}: {corrupt} corrupt members of {size} would learn of the secrets; "
+            f"need threshold >= {corrupt} + packing"
+        )
+    if params.threat == "malicious" and 2 * (threshold - rho + 1) <= size + corrupt:
+        raise ParameterError(
+            f"threshold={threshold}, packing={rho}: a lying server could open two sets in one round; "
+            f"need 2 * (threshold - packing + 1) > committee + corrupt members = {size + corrupt}"
+        )
+    ring = params.ring
+    if ring is not None and not (
+        isinstance(ring, tuple)
+        and len(ring) == 3
+        and all(isinstance(part, int) and not isinstance(part, bool) for part in ring)
+    ):
+        raise ParameterError("ring is three integers: the degree, the bits of a prime, and the number of primes")
