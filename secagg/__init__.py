@@ -7,6 +7,7 @@ from secagg.client import Client
 from secagg.encoding import FixedPoint, Integer, Layout
 from secagg.holder import KeyHolder
 from secagg.identity import Identity, PublicKey, Roster
+from secagg.member import Member
 from secagg.params import Params
 from secagg.planner import plan
 from secagg.receipt import Receipt
@@ -26,6 +27,7 @@ __all__ = [
     "Integer",
     "KeyHolder",
     "Layout",
+    "Member",
     "Params",
     "PublicKey",
     "Receipt",

@@ -2,7 +2,7 @@
 
 References
 ----------
-docs/spec/pairwise.md, section 2 (frames) and sections 4 to 7 (their bodies); docs/spec/ckks.md, section 3.
+docs/spec/pairwise.md, section 2 (frames) and sections 4 to 7 (their bodies); docs/spec/ckks.md and oneshot.md, section 3.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["HolderTraffic", "Traffic", "ckks_traffic", "traffic"]
+__all__ = ["CommitteeTraffic", "HolderTraffic", "Traffic", "ckks_traffic", "oneshot_traffic", "traffic"]
 
 HASH = 32
 SIGNATURE = 64
@@ -228,4 +228,92 @@ def ckks_traffic(
         holder_up=answer + bulk(holder, results, BOX),
         holder_down=decrypt + (participants * bulk(id_bytes, uploads) if recompute else bulk(0, uploads)),
         key=key,
+    )
+
+
+@dataclass(frozen=True)
+class CommitteeTraffic:
+    """Bytes of a oneshot session in which everybody answers.
+
+    Attributes
+    ----------
+    client_up, client_down : int
+        One steady round of a participant: its upload; the request.
+    shares : int
+        How much of an upload are the sealed shares.
+    member_up, member_down : int
+        One round of a committee member: its answer; the request, with everybody's headers and its shares.
+    key_up, key_down : int
+        A member's key for a batch of rounds; the request for it.
+    keys : int
+        All members' keys, which go to each client once a batch.
+    """
+
+    client_up: int
+    client_down: int
+    shares: int
+    member_up: int
+    member_down: int
+    key_up: int
+    key_down: int
+    keys: int
+
+
+def oneshot_traffic(
+    *,
+    participants: int,
+    committee: int,
+    rounds: int,
+    uploads: Sequence[Sequence[int]],
+    share: int,
+    frame_bytes: int,
+    id_bytes: int = 16,
+    round_id: int = 1,
+) -> CommitteeTraffic:
+    """Return the bytes of a oneshot round in which everybody answers.
+
+    Parameters
+    ----------
+    participants, committee, rounds : int
+        In a round; members; and in a batch.
+    uploads : sequence of sequence of int
+        Per segment, the payload bytes of each chunk of an upload, without the shares.
+    share : int
+        Bytes of one member's share of one secret.
+    frame_bytes : int
+        As in Params.
+    id_bytes : int
+        Length of a client id.
+    round_id : int
+        A typical one; larger ids take a few bytes more.
+    """
+    number, box = _int(round_id), share + BOX
+    key_request = _envelope(0, 1 + number + _int(rounds) + 3 * _bin(HASH))
+    key = _envelope(id_bytes, 1 + number + _int(rounds) + 4 * _bin(HASH))
+    keys = _array(committee) + committee * _bin(key)
+    request = _envelope(0, 1 + number + 2 * _bin(HASH) + _ranks(participants) + 1)
+    header = _envelope(id_bytes, 1 + number + 7 * _bin(HASH))
+    per = max(1, frame_bytes // box)
+    shared = [min(per, committee - at) * box for at in range(0, committee, per)]
+    sizes = [*uploads, shared]
+    chunks = [
+        [_chunk(id_bytes, number, segment, index, size) for index, size in enumerate(row)]
+        for segment, row in enumerate(sizes)
+    ]
+    path = HASH * (committee - 1).bit_length()
+    reveal = _envelope(
+        0,
+        1 + number + 2 * _bin(HASH) + _ranks(participants) + _array(participants) + participants * _bin(header) + keys
+        + _bin(box * participants) + _bin(path * participants),
+    )  # fmt: skip
+    answer = _envelope(id_bytes, 1 + number + _bin(HASH) + _bin(SIGNATURE) + _bin(share + BOX) + 1)
+    return CommitteeTraffic(
+        client_up=header + sum(map(sum, chunks)),
+        client_down=request,
+        shares=sum(chunks[-1]),
+        member_up=answer,
+        member_down=reveal,
+        key_up=key,
+        key_down=key_request,
+        keys=keys,
     )

@@ -60,6 +60,10 @@ def explain(params: Params) -> Explanation:
         from secagg.explain_ckks import explain_ckks  # it builds on this module
 
         return explain_ckks(params)
+    if params.protocol == "oneshot":
+        from secagg.explain_oneshot import explain_oneshot  # likewise
+
+        return explain_oneshot(params)
     plans = [ChunkPlan(s.count, s.w, params.frame_bytes) for s in params.segment_plan.segments]
     sizes = [(plan.chunks, plan.payload_bytes(0), plan.payload_bytes(plan.chunks - 1)) for plan in plans]
     cost = traffic(

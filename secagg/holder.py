@@ -5,19 +5,15 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import msgspec
-
 from secagg.aggregate import Aggregate, decode_sums
 from secagg.ciphertexts import CipherAccumulator
-from secagg.client import check_ledger, check_parties
-from secagg.errors import DecodeError, InputError, ParameterError, SecAggError, StateError
+from secagg.durable import Durable
+from secagg.errors import InputError, StateError
 from secagg.identity import Identity, Roster
 from secagg.params import Params
 from secagg.protocols.ckks import CkksHolder
-from secagg.protocols.secret import SecretStruct
 from secagg.receipt import Receipt
 from secagg.spool import Spool
-from secagg.store import Ledger, open_snapshot, seal_snapshot
 from secagg.wire import HOLDER
 from secagg.workers import Workers
 
@@ -27,14 +23,7 @@ KEPT_RESULTS = 8
 SPOOL_BYTES = 256 << 20
 
 
-class _Snapshot(SecretStruct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    params: bytes
-    role: str
-    ledger: tuple[bytes, int] | None
-    core: bytes
-
-
-class KeyHolder:
+class KeyHolder(Durable):
     """Who can decrypt in one ckks session: it makes the key, and opens one sum a round.
 
     Parameters
@@ -85,15 +74,9 @@ class KeyHolder:
         spool: int = SPOOL_BYTES,
         threads: int | None = None,
     ) -> None:
-        check_parties(params, roster)
-        if session is not None and len(session) != 16:
-            raise ParameterError("a session id has 16 bytes")
-        self._params, self._identity, self._roster = params, identity, roster
-        workers = Workers(threads)
         Spool(spool)  # refuses here, not in the first round, what is no number of bytes
-        self._ledger: Ledger | None = None
-        if ledger is not None:
-            self._ledger = Ledger(ledger, me=HOLDER, identity=identity)
+        workers = Workers(threads)
+        super().__init__(params, identity, roster, session, ledger, HOLDER)
         self._core = CkksHolder(
             params, identity, roster, lambda: CipherAccumulator(params, 1, workers, Spool(spool)), os.urandom, session,
             self._ledger,
@@ -102,19 +85,6 @@ class KeyHolder:
 
     def __repr__(self) -> str:
         return f"KeyHolder(results={sorted(self._results)})"
-
-    def __reduce__(self) -> Any:
-        raise TypeError("a KeyHolder holds secrets and cannot be pickled or copied")
-
-    @property
-    def params(self) -> Params:
-        """What this holder accepts."""
-        return self._params
-
-    @property
-    def session(self) -> bytes | None:
-        """The 16-byte session id, or None before the first request."""
-        return self._core.session
 
     def receive(self, frame: bytes) -> None:
         """Take one frame that the server sends, or passes on.
@@ -145,10 +115,6 @@ class KeyHolder:
             for old in sorted(self._results)[:-KEPT_RESULTS]:
                 del self._results[old]
 
-    def outbox(self) -> list[bytes]:
-        """Return the frames to send to the server, oldest first, and forget them."""
-        return self._core.take_outbox()
-
     def result(self, round_id: int) -> Aggregate:
         """Return the Aggregate of a round that was decrypted; its receipt is not signed by the server yet.
 
@@ -172,12 +138,7 @@ class KeyHolder:
         StateError
             Frames wait in the outbox, and would be lost: take them first.
         """
-        if self._core.pending:
-            raise StateError("frames wait in the outbox; take them, store the snapshot, then send them")
-        ledger = None if self._ledger is None else (self._ledger.id, self._ledger.records)
-        kept = _Snapshot(self._params.to_bytes(), HOLDER, ledger, self._core.freeze())
-        plain = msgspec.msgpack.encode(kept)
-        return seal_snapshot(plain, identity=self._identity, roster=self._roster, session=self._core.session)
+        return self._snapshot()
 
     @classmethod
     def restore(
@@ -211,31 +172,9 @@ class KeyHolder:
         InputError
             Torn, changed, another identity's, roster's, session's or Params'; or the ledger is, or is not the snapshot's.
         """
-        plain = open_snapshot(snapshot, identity=identity, roster=roster)
-        try:
-            kept = msgspec.msgpack.decode(plain, type=_Snapshot)
-            own = Params.from_bytes(kept.params)
-        except (msgspec.DecodeError, ParameterError):
-            raise InputError("the snapshot is of another version, or a client's") from None
+        kept, own = cls._opened(snapshot, identity, roster, params)
         if kept.role != HOLDER:
             raise InputError("the snapshot is not a key holder's")
-        if params is not None and params.hash != own.hash:
-            raise InputError("the snapshot was made under other Params")
         holder = cls(own, identity=identity, roster=roster, ledger=ledger, spool=spool, threads=threads)
-        try:
-            if not ledger_lost:
-                check_ledger(holder._ledger, kept.ledger)
-            holder._core.thaw(kept.core)
-            if session is not None and holder.session != session:
-                raise InputError("the snapshot belongs to another session")
-        except SecAggError as error:
-            holder.close()
-            if isinstance(error, DecodeError):
-                raise InputError("the snapshot is of another version") from None
-            raise
+        holder._resume(kept, session, ledger_lost=ledger_lost)
         return holder
-
-    def close(self) -> None:
-        """Close the ledger, if there is one."""
-        if self._ledger is not None:
-            self._ledger.close()

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from secagg import bounds
 from secagg.errors import ParameterError
-from secagg.rules import SECURITY_LOG2, check_counts, settle_counts, whole
+from secagg.rules import CORRECTNESS_LOG2, SECURITY_LOG2, check_counts, settle_counts, whole
 
 if TYPE_CHECKING:
     from secagg.params import Params
 
-__all__ = ["check", "committee_corrupt", "most_packing", "settle"]
+__all__ = ["check", "committee_corrupt", "most_packing", "plan_committee", "settle"]
 
 LARGE = 100  # clients up to whom everybody is a member unless the Params say otherwise
 MAX_COMMITTEE = 1024
@@ -94,3 +95,54 @@ def check(params: Params) -> None:
         and all(isinstance(part, int) and not isinstance(part, bool) for part in ring)
     ):
         raise ParameterError("ring is three integers: the degree, the bits of a prime, and the number of primes")
+
+
+def _silent(clients: int, committee: int, away: int) -> int:
+    """Return how many members may be missing when `away` clients are, but with probability 2^-20 where they are a sample."""
+    if committee >= clients:
+        return min(away, committee)
+    for count in range(min(away, committee)):
+        if bounds.log2_hypergeom_tail(clients, away, committee, count + 1) <= CORRECTNESS_LOG2:
+            return count
+    return min(away, committee)
+
+
+def plan_committee(clients: int, corrupt: int, away: int, threat: str, fixed: Mapping[Any, Any]) -> dict[str, int]:
+    """Return committee, threshold and packing that survive `away` of the clients, with the fewest bytes of shares.
+
+    Parameters
+    ----------
+    clients, corrupt, away : int
+        n, c, and how many clients may be missing.
+    threat : str
+    fixed : dict
+        Values of ``committee``, ``threshold``, ``packing`` that are not to be chosen.
+
+    Raises
+    ------
+    ParameterError
+        No committee survives that and keeps its secrets.
+    """
+    if "committee" in fixed:
+        sizes = [int(fixed["committee"])]
+    elif clients <= LARGE:
+        sizes = [clients]
+    else:
+        sizes = [*range(30, min(clients, MAX_COMMITTEE), 10), *([clients] if clients <= MAX_COMMITTEE else [])]
+    best: tuple[float, int, int, int] | None = None
+    for size in sizes:
+        bad = committee_corrupt(clients, size, corrupt)
+        threshold = int(fixed.get("threshold", size - _silent(clients, size, away)))
+        most = most_packing(size, bad, threshold, threat)
+        rho = int(fixed.get("packing", min(MOST_PACKING, most)))
+        if not 1 <= rho <= most or threshold > size:
+            continue
+        weighed = size / rho
+        if best is None or weighed < best[0]:
+            best = weighed, size, threshold, rho
+    if best is None:
+        raise ParameterError(
+            f"no committee both survives losing {away} of {clients} clients and keeps its secrets from {corrupt} corrupt ones; "
+            "lower dropout or corrupt" + (", or leave committee, threshold and packing to plan()" if fixed else "")
+        )
+    return {"committee": best[1], "threshold": best[2], "packing": best[3]}

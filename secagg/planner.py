@@ -12,6 +12,7 @@ from secagg import bounds
 from secagg.costs import traffic
 from secagg.encoding import FixedPoint, Layout
 from secagg.errors import ParameterError
+from secagg.oneshot_rules import plan_committee
 from secagg.params import CORRECTNESS_LOG2, MAX_CLIENTS, SECURITY_LOG2, Params
 
 __all__ = ["plan"]
@@ -24,6 +25,7 @@ MOST_BITS = 32
 WALKED = 256  # up to here every degree is tried in turn
 COUNTS = (
     "threshold", "min_clients", "min_honest", "max_participants", "min_cohort", "neighbours", "rounds_per_setup", "frame_bytes",
+    "committee", "packing",
 )  # fmt: skip
 
 
@@ -68,7 +70,8 @@ def plan(
         Largest magnitude of a value.
     **fixed
         Any field of `Params`, kept as it is; None leaves it to the plan. ``protocol="ckks"`` needs ``reveal=`` too; the ring is
-        then the one of the smallest uploads.
+        then the one of the smallest uploads. ``protocol="oneshot"``: committee, threshold and packing too are then those with the
+        fewest bytes of shares that survive the dropouts; a fraction is taken of the committee as well.
 
     Raises
     ------
@@ -92,7 +95,7 @@ def plan(
     for name in COUNTS:
         if isinstance(fixed.get(name, 0), bool) or not isinstance(fixed.get(name, 0), int):
             raise ParameterError(f"{name} must be an integer")
-    ckks = fixed.get("protocol") == "ckks"
+    protocol = fixed.get("protocol", "pairwise")
     p = _participants(sample, clients, fixed)
     away, lost = _dropouts(dropout, clients, p)
     wanted = {
@@ -101,13 +104,16 @@ def plan(
         "corrupt": max(1, math.ceil(clients / 10)) if corrupt is None else _share("corrupt", corrupt, clients),
         **fixed,
     }  # fmt: skip
-    if ckks:
-        wanted = {"rounds_per_setup": MOST_ROUNDS} | wanted  # a key's batch: nothing grows with it
+    if protocol != "pairwise":
+        wanted = {"rounds_per_setup": MOST_ROUNDS} | wanted  # a batch of one key each: nothing grows with it
         if wanted["min_clients"] - int(wanted["corrupt"]) < int(wanted.get("min_honest", 2)):
             raise ParameterError(
                 f"losing {lost} of {p} participants leaves {p - lost}, of which {wanted['corrupt']} may be corrupt: fewer than "
                 f"min_honest={wanted.get('min_honest', 2)} honest updates in a sum; lower dropout or corrupt"
             )
+        if protocol == "oneshot":
+            own = {name: fixed[name] for name in ("committee", "threshold", "packing") if name in fixed}
+            wanted |= plan_committee(clients, int(wanted["corrupt"]), away, threat, own)
     elif threat == "semi-honest":
         wanted |= _sparse(wanted, away, lost)
     else:
@@ -120,7 +126,7 @@ def plan(
         _check_dropouts(wanted, away, lost)
     params = Params(**wanted)
     if dropout is not None:
-        _check_survives(params, 0 if ckks else away, lost)
+        _check_survives(params, away if protocol == "pairwise" else 0, lost)
     if error is not None:
         _check_error(params, error)
     if "rounds_per_setup" not in wanted:

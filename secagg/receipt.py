@@ -17,6 +17,7 @@ from secagg.hazmat import signing
 from secagg.hazmat.transcript import digest, u64
 from secagg.identity import check_id
 from secagg.protocols.accounts import account_digest, holder_statement, participants_digest, survivors_digest
+from secagg.protocols.oneshot import committee
 from secagg.wire import HOLDER
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ class _File(Tagged, frozen=True):
 class Receipt:
     """Who was asked, whose upload is in the sum, on which model, and the digest of the sums.
 
-    Signed by the clients that answered at unmask, or by the key holder that decrypted the sum, and by the server.
+    Signed by the clients that answered at unmask, by the key holder that decrypted the sum or by the committee members that
+    opened it, and by the server.
 
     Attributes
     ----------
@@ -78,7 +80,7 @@ class Receipt:
     round_id : int
     params_hash, setup_hash, members_hash, context_hash, result_hash : bytes
         32 bytes each. In ckks the setup is the holder's key, the members are the roster, and the result's is a commitment, with
-        the salt that is `Aggregate.salt`.
+        the salt that is `Aggregate.salt`. In oneshot the setup is the committee's keys, and the members are those who sent one.
     participants : tuple of str
         Sorted ids of those who were asked for an update.
     uploads : mapping of str to bytes
@@ -158,8 +160,12 @@ class Receipt:
         self._check_signers(roster, params)
         account = self.account
         for name, signature in self.signatures.items():
-            if name in self.participants and name not in self.uploads:
-                raise AuthenticationError("a dropout signed this receipt: it cannot have", peer=name)
+            dropped = name in self.participants and name not in self.uploads
+            if dropped and (params is None or params.protocol != "oneshot"):
+                raise AuthenticationError(
+                    "a dropout signed this receipt: it cannot have (but in oneshot, which params= would show)",
+                    peer=name,
+                )
             if name == HOLDER:
                 _check_signature(roster.holder or b"", holder_statement(account, self.result_hash), signature, name)
             else:
@@ -173,6 +179,11 @@ class Receipt:
             raise AuthenticationError("a key holder signed a receipt that is not of its protocol", peer=HOLDER)
         if params is not None and held != (params.protocol == "ckks"):
             raise AuthenticationError("the receipt's signers are not those of its protocol")
+        if params is not None and params.protocol == "oneshot":
+            crew = committee(roster, self.session, params.committee)
+            for name in self.signatures:
+                if name not in crew:
+                    raise AuthenticationError("somebody outside the committee signed this receipt", peer=name)
         for name in (*self.participants, *(() if held else self.signatures)):
             if name not in roster:
                 raise AuthenticationError("the receipt names somebody outside the roster", peer=name)
@@ -211,7 +222,8 @@ class Receipt:
             raise AuthenticationError("the ledger's answer was to another account of this round", peer=sent.me)
         tag, header = self.uploads.get(sent.me), sent.header
         if tag is None:
-            if header is not None and sent.answered:
+            # A committee member of oneshot answers whether or not its own update counts.
+            if header is not None and sent.answered and not hasattr(header, "shares_root"):
                 reason = "the receipt leaves out an upload whose client answered: the server told it otherwise"
                 raise AuthenticationError(reason, peer=sent.me)
             return

@@ -14,6 +14,9 @@ from secagg.identity import check_id
 from secagg.protocols.ckks import messages as ckks
 from secagg.protocols.ckks.client import ENCRYPTED
 from secagg.protocols.ckks.messages import EncryptedHeader
+from secagg.protocols.oneshot import messages as oneshot
+from secagg.protocols.oneshot.client import UPLOAD
+from secagg.protocols.oneshot.member import REVEAL
 from secagg.protocols.pairwise.client_state import MASKED, UNMASK
 from secagg.protocols.pairwise.messages import Kind, MaskedHeader, Unmask, decoders
 from secagg.store.ledger import APPLICATION_ID, BUSY_SECONDS
@@ -22,6 +25,7 @@ from secagg.wire import Envelope, decode_body, decode_frame, open_envelope
 __all__ = ["Sent", "read_sent"]
 
 MAX_FRAME_BYTES = 1 << 30
+_DECODERS: dict[Any, Any] = {**ckks.decoders, **oneshot.decoders}  # no kind byte stands for two messages
 
 
 @dataclass(frozen=True)
@@ -37,11 +41,11 @@ class Sent:
     session : bytes
         16 bytes.
     round_id : int
-    header : MaskedHeader, EncryptedHeader or None
+    header : header of the protocol, or None
         The account of its upload, whose signature holds; None if the ledger has none of this round.
     answered : bool
-        Whether it answered an unmask request of this round. A client that sent an upload answers only if it was told that its
-        upload is in the sum.
+        Whether it answered an unmask request of this round, or as a committee member (oneshot). In pairwise a client that sent
+        an upload answers only if it was told that its upload is in the sum.
     account : bytes or None
         The account that it answered to; the ledger keeps it until a later round begins.
     """
@@ -50,7 +54,7 @@ class Sent:
     verify_key: bytes
     session: bytes
     round_id: int
-    header: MaskedHeader | EncryptedHeader | None
+    header: MaskedHeader | EncryptedHeader | oneshot.MaskedHeader | None
     answered: bool
     account: bytes | None
 
@@ -97,29 +101,35 @@ def _read(db: sqlite3.Connection, session: bytes, round_id: int) -> Sent:
         raise InputError("not a ledger of this version")
     owners = db.execute("SELECT me, verify_key FROM owner").fetchall()
     kept = db.execute(
-        "SELECT phase, frame FROM frames WHERE session = ? AND round = ? AND phase IN (?, ?, ?)",
-        (session, round_id, MASKED, UNMASK, ENCRYPTED),
+        "SELECT phase, frame FROM frames WHERE session = ? AND round = ? AND phase IN (?, ?, ?, ?, ?)",
+        (session, round_id, MASKED, UNMASK, ENCRYPTED, UPLOAD, REVEAL),
     ).fetchall()
     frames = dict(kept)
     if len(owners) != 1 or [type(value) for value in owners[0]] != [str, bytes]:
         raise InputError("it has no one owner")
     me, verify_key = owners[0]
     check_id(me)
-    header: MaskedHeader | EncryptedHeader | None = None
+    header: MaskedHeader | EncryptedHeader | oneshot.MaskedHeader | None = None
     account: bytes | None = None
     if MASKED in frames:
         header = _body(frames[MASKED], Kind.MASKED_HEADER, me, verify_key, session)
     if ENCRYPTED in frames:
         header = _body(frames[ENCRYPTED], ckks.Kind.ENCRYPTED_HEADER, me, verify_key, session)
+    if UPLOAD in frames:
+        header = _body(frames[UPLOAD], oneshot.Kind.MASKED_HEADER, me, verify_key, session)
+    if frames.get(REVEAL):
+        told: oneshot.Reveal = _body(frames[REVEAL], oneshot.Kind.REVEAL, me, verify_key, session)
+        account = told.account
     if frames.get(UNMASK):  # emptied when the round is over
         answer: Unmask = _body(frames[UNMASK], Kind.UNMASK, me, verify_key, session)
         account = answer.account
-    return Sent(me, verify_key, session, round_id, header, UNMASK in frames, account)
+    answered = UNMASK in frames or REVEAL in frames
+    return Sent(me, verify_key, session, round_id, header, answered, account)
 
 
-def _body(frame: bytes, kind: Kind | ckks.Kind, me: str, verify_key: bytes, session: bytes) -> Any:
+def _body(frame: bytes, kind: Kind | ckks.Kind | oneshot.Kind, me: str, verify_key: bytes, session: bytes) -> Any:
     found, outer = decode_frame(frame, max_bytes=MAX_FRAME_BYTES)
     if not isinstance(outer, Envelope) or (found, outer.sender, outer.session) != (kind, me, session):
         raise InputError("it holds a frame of another kind, client or session")
-    decoder: Any = decoders[kind] if isinstance(kind, Kind) else ckks.decoders[kind]
+    decoder: Any = decoders[kind] if isinstance(kind, Kind) else _DECODERS[kind]
     return decode_body(open_envelope(kind, outer, verify_key), decoder, me)

@@ -4,7 +4,7 @@ The construction, every label and every check are in docs/spec/oneshot.md.
 """
 
 from secagg.protocols.oneshot.client import HintUpload, OneshotClient, OneshotMember
-from secagg.protocols.oneshot.committee import committee
 from secagg.protocols.oneshot.server import OneshotServer, Revealed
+from secagg.protocols.oneshot.setup import committee
 
 __all__ = ["HintUpload", "OneshotClient", "OneshotMember", "OneshotServer", "Revealed", "committee"]

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from secagg.errors import AuthenticationError, DecodeError
 from secagg.hazmat.agreement import check_public_key
-from secagg.protocols.oneshot.committee import Setup
 from secagg.protocols.oneshot.messages import MaskedHeader
+from secagg.protocols.oneshot.setup import Setup
 from secagg.protocols.signed import HASH_BYTES
 
 if TYPE_CHECKING:

@@ -18,9 +18,9 @@ from secagg.protocols.accounts import context_digest
 from secagg.protocols.memory import Memory
 from secagg.protocols.one_message import OneMessageClient
 from secagg.protocols.oneshot import merkle
-from secagg.protocols.oneshot.committee import Setup
 from secagg.protocols.oneshot.member import KINDS, Member
 from secagg.protocols.oneshot.messages import Kind, MaskedHeader, decoders, make_chunk, public_seed
+from secagg.protocols.oneshot.setup import Setup
 from secagg.protocols.oneshot.sharing import seal_shares
 from secagg.protocols.secret import SecretStruct
 from secagg.protocols.upload import Upload

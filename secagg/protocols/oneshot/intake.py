@@ -10,7 +10,6 @@ from secagg.hazmat import aead, signing
 from secagg.protocols.accounts import upload_tag
 from secagg.protocols.oneshot import merkle, sharing
 from secagg.protocols.oneshot.checks import check_header
-from secagg.protocols.oneshot.committee import Setup, check_member_key
 from secagg.protocols.oneshot.messages import (
     Kind,
     MaskedHeader,
@@ -20,6 +19,7 @@ from secagg.protocols.oneshot.messages import (
     decoders,
     verify_chunk,
 )
+from secagg.protocols.oneshot.setup import Setup, check_member_key
 from secagg.protocols.oneshot.state import Batch, Round, ServerState
 from secagg.protocols.oneshot.transitions import ServerPhase
 from secagg.protocols.serving import admit

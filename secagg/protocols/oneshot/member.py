@@ -23,7 +23,6 @@ from secagg.protocols.accounts import account_digest, participants_digest, survi
 from secagg.protocols.machine import Machine
 from secagg.protocols.oneshot import merkle, sharing
 from secagg.protocols.oneshot.checks import check_header
-from secagg.protocols.oneshot.committee import Setup, committee
 from secagg.protocols.oneshot.messages import (
     KeysRequest,
     Kind,
@@ -35,6 +34,7 @@ from secagg.protocols.oneshot.messages import (
     decoders,
     request_mark,
 )
+from secagg.protocols.oneshot.setup import Setup, committee
 from secagg.protocols.oneshot.transitions import MEMBER_BATCH, MemberEvent, MemberState
 from secagg.protocols.party import Party
 from secagg.protocols.secret import Secret, SecretStruct

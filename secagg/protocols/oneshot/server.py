@@ -19,9 +19,9 @@ from secagg.errors import AbortError, InputError, SecAggError, ThresholdError
 from secagg.hazmat.agreement import KeyPair
 from secagg.protocols.accounts import account_digest, participants_digest, survivors_digest
 from secagg.protocols.oneshot import merkle, sharing
-from secagg.protocols.oneshot.committee import Setup, committee
 from secagg.protocols.oneshot.intake import Intake, cut
 from secagg.protocols.oneshot.messages import KeysRequest, Kind, MaskedRequest, RevealRequest, public_seed
+from secagg.protocols.oneshot.setup import Setup, committee
 from secagg.protocols.oneshot.state import Batch, Bulk, Round, ServerState
 from secagg.protocols.oneshot.transitions import ServerEvent, ServerPhase
 from secagg.protocols.rounds import check_participants, check_round_id, known, one_model

@@ -17,8 +17,8 @@ from secagg.hazmat import aead, field, packed, prg
 from secagg.hazmat.agreement import KeyPair
 from secagg.hazmat.kdf import hkdf
 from secagg.hazmat.transcript import u64
-from secagg.protocols.oneshot.committee import Setup
 from secagg.protocols.oneshot.messages import share_key
+from secagg.protocols.oneshot.setup import Setup
 
 if TYPE_CHECKING:
     from secagg.params import Params

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from secagg.errors import PeerError, StateError
 from secagg.hazmat.agreement import KeyPair
 from secagg.protocols.machine import Machine
-from secagg.protocols.oneshot.committee import Setup
 from secagg.protocols.oneshot.messages import KeysRequest, MaskedHeader
+from secagg.protocols.oneshot.setup import Setup
 from secagg.protocols.oneshot.transitions import SERVER, ServerEvent, ServerPhase
 from secagg.protocols.secret import Secret
 from secagg.protocols.serving import twice
