@@ -30,8 +30,8 @@ class Member(Durable):
         16-byte session id to insist on; needed where the committee is drawn from the roster, and learnt from the first request
         otherwise.
     ledger : str or os.PathLike, optional
-        File in which it remembers, durably, for which set of a round it answered. Without one, a member whose state is rolled back
-        or copied can be made to answer for two sets of one round, and counts as corrupt.
+        File in which it remembers, durably, for which set of a round it answered. Without one, a member whose state is rolled
+        back or copied can be made to answer for two sets of one round, and counts as corrupt.
 
     Raises
     ------
@@ -121,8 +121,8 @@ class Member(Durable):
         params, session
             What the snapshot must have been made under, if given.
         ledger_lost : bool
-            Restore although the ledger that belongs to the snapshot is missing, another one or older than it. This member may then
-            be made to answer for a second set of a round.
+            Restore although the ledger that belongs to the snapshot is missing, another one or older than it. This member may
+            then be made to answer for a second set of a round.
 
         Raises
         ------
