@@ -175,7 +175,10 @@ class Member(Secret):
             frame = record.frame
         batch.done = (body.round_id, mark, frame)
         batch.machine.fire(MemberEvent.REVEAL_REQUEST)
-        party.provisional = False
+        if body.round_id == setup.first_round + setup.rounds - 1:
+            batch.private = b""  # nothing is sealed to it any more
+        # No later batch may hold a round that was answered in this one.
+        party.own_floor, party.provisional = max(party.own_floor, body.round_id), False
         party.out.append(frame)
 
     def _read_account(self, body: RevealRequest, setup: Setup) -> tuple[bytes, dict[str, MaskedHeader]]:
