@@ -167,8 +167,8 @@ def combine(xs: Sequence[int], shares: U64, threshold: int, rho: int) -> tuple[U
     and refused, except where the liars know the other rows: then from one more on they can make another polynomial fit best,
     and the honest are named.
 
-    One random combination of the columns is decoded (Gao): it misses a wrong row with probability 1 / p. All columns are then held,
-    exactly, to the rows that were found right. Nothing here is constant time: the rows are sums that the caller may know.
+    One random combination of the columns is decoded (Gao): it misses a wrong row with probability 1 / p. All columns are then
+    held, exactly, to the rows that were found right. Nothing here is constant time: the rows are sums that the caller may know.
 
     References
     ----------

@@ -127,17 +127,14 @@ static uint64_t *hint_table(struct hint *h)
 
 static uint64_t hint_value(const struct hint *h, size_t i)
 {
-    return h->lane == 0 ? ((uint16_t *)h->values)[i] : h->lane == 1 ? ((uint32_t *)h->values)[i] : ((uint64_t *)h->values)[i];
+    uint64_t v = 0;
+    memcpy(&v, (uint8_t *)h->values + (i << (h->lane + 1)), (size_t)2 << h->lane);
+    return v;
 }
 
 static void hint_set(const struct hint *h, size_t i, uint64_t v)
 {
-    if (h->lane == 0)
-        ((uint16_t *)h->values)[i] = (uint16_t)v;
-    else if (h->lane == 1)
-        ((uint32_t *)h->values)[i] = (uint32_t)v;
-    else
-        ((uint64_t *)h->values)[i] = v;
+    memcpy((uint8_t *)h->values + (i << (h->lane + 1)), &v, (size_t)2 << h->lane);
 }
 
 static int hint_mask(const struct hint *h, uint8_t *payload, size_t nbytes)
