@@ -137,6 +137,33 @@ int sa_rlwe_store(const uint64_t *table, const uint64_t *c1, const uint64_t *c0,
                   uint8_t *scratch, size_t scratch_bytes);
 int sa_rlwe_decrypt(const uint64_t *table, const uint64_t *secret, const uint64_t *c1, const uint64_t *c0, size_t n,
                     uint64_t delta, uint64_t *values, uint64_t *worst, uint8_t *scratch, size_t scratch_bytes);
+
+/* Masks modulo q, the product of primes of one length: c = a s + t e + m. tables: the ring tables of the primes, one after the
+ * other. table: the number of primes, width, per, the number of thresholds, four zeros, the four words of 2 t B, four zeros; then for
+ * each prime i: t mod it and its quotient, t B mod it, a zero, the inverses of the primes before it with their quotients (16 words,
+ * zeros at the end), the four words of the product of the primes before it, 2^(width k) mod it for k < per with their quotients; then
+ * the thresholds' upper words and lower ones, of 63 bits, descending, those above 0 all different. A chunk of n values: each
+ * polynomial carries N coefficients, the last as few, c, as hold the rest; value k c + j of it is digit k of coefficient j. A
+ * payload: for each polynomial and prime the residues, packed. Sums: the same in words. scratch: sa_hint_scratch_bytes, any alignment; zero
+ * after SA_OK and SA_ERR_VALUE. secret: the transforms modulo each prime. */
+size_t sa_hint_table_words(size_t primes, size_t per, size_t thresholds);
+size_t sa_hint_scratch_bytes(size_t degree, size_t primes);
+/* Samples number `start` and on; thresholds: upper words, then lower ones; scratch: sa_hint_scratch_bytes(1024, 0) at least. */
+int sa_hint_gaussian(const uint64_t *thresholds, size_t count, int64_t *out, size_t n, const uint8_t *key, uint64_t stream_id,
+                     uint64_t start, uint8_t *scratch, size_t scratch_bytes);
+/* values of 16, 32 or 64 bits: lane 0, 1, 2. Out is zero where a value is refused. */
+int sa_hint_mask(const uint64_t *tables, const uint64_t *table, const uint64_t *secret, const void *values, int lane, size_t n,
+                 const uint8_t *error_key, const uint8_t *public_key, uint64_t first, uint8_t *out, size_t out_bytes,
+                 uint8_t *scratch, size_t scratch_bytes);
+/* A payload that is refused leaves acc as it was. */
+int sa_hint_add(const uint64_t *tables, const uint64_t *table, uint64_t *acc, size_t n, const uint8_t *payload,
+                size_t payload_size, uint8_t *scratch, size_t scratch_bytes);
+int sa_hint_store(const uint64_t *tables, const uint64_t *table, const uint64_t *acc, size_t n, uint8_t *out, size_t out_bytes,
+                  uint8_t *scratch, size_t scratch_bytes);
+/* SA_ERR_VALUE, and values all zero, when a coefficient's noise is out of its bounds. */
+int sa_hint_open(const uint64_t *tables, const uint64_t *table, const uint64_t *acc, size_t n, const uint64_t *secret,
+                 const uint8_t *public_key, uint64_t first, uint64_t *values, uint8_t *scratch, size_t scratch_bytes);
+
 /* acc = (acc + bufs) mod q, residue by residue: rows ciphertexts of npolys polynomials, each modulo every one of nmoduli moduli
  * (2 to 2^61), n residues each; to row i the depth buffers from bufs[i * depth] on are added. A buffer: 8 * npolys * nmoduli * n
  * bytes, any alignment, little-endian. acc is below its moduli; when some residue in a buffer is not, acc is as it was when

@@ -46,6 +46,21 @@ typedef uint64_t sa_ring_checked_fn(uint64_t q, uint64_t *acc, const uint64_t *o
 /* A word whose top bit is set when some value, of any size, is above `limit`, itself below 2^63. */
 typedef uint64_t sa_ring_above_fn(uint64_t limit, const uint64_t *values, size_t n);
 
+/* Thresholds of a discrete Gaussian, descending, in two words of 63 bits; upper words that are not 0 differ. */
+struct sa_gaussian {
+    const uint64_t *high, *low;
+    size_t count;
+};
+#define SA_LOW_63 (UINT64_MAX >> 1)
+
+/* One sample of every two words. */
+typedef void sa_ring_gaussian_fn(const struct sa_gaussian *table, int64_t *out, const uint64_t *words, size_t n);
+typedef uint64_t sa_ring_shift_add_fn(uint64_t *out, const void *values, int lane, unsigned shift, size_t n);
+typedef void sa_ring_lift_fn(uint64_t q, uint64_t *out, const int64_t *values, size_t n);
+/* acc += values * w; values below 2^SA_WEIGH_BITS, or of any size in sa_ring_weigh_portable. */
+typedef void sa_ring_weigh_fn(uint64_t q, uint64_t *acc, const uint64_t *values, size_t n, uint64_t w, uint64_t quotient);
+#define SA_WEIGH_BITS 52
+
 struct sa_ring_impl {
     uint32_t requires;
     unsigned max_bits;
@@ -60,6 +75,10 @@ struct sa_ring_impl {
     sa_ring_scale_fn *scale_add;
     sa_ring_checked_fn *checked_add;
     sa_ring_above_fn *above;
+    sa_ring_gaussian_fn *gaussian;
+    sa_ring_shift_add_fn *shift_add;
+    sa_ring_lift_fn *lift;
+    sa_ring_weigh_fn *weigh;
 };
 
 /* Transforms and products in 64-bit words, for every implementation that has none of its own. */
@@ -68,6 +87,7 @@ sa_ring_return_fn sa_ring_multiply_inverse_portable;
 sa_ring_multiply_fn sa_ring_multiply_add_portable;
 sa_ring_uniform_fn sa_ring_uniform_portable;
 sa_ring_round_fn sa_ring_round_portable;
+sa_ring_weigh_fn sa_ring_weigh_portable;
 #define SA_RING_WORDS                                                                                     \
     sa_ring_forward_portable, sa_ring_inverse_portable, sa_ring_multiply_inverse_portable,                     \
         sa_ring_multiply_add_portable, sa_ring_uniform_portable, sa_ring_round_portable
@@ -111,5 +131,26 @@ void sa_ring_draw_binomial_add(const struct sa_ring_work *work, uint64_t *acc, s
 void sa_ring_draw_uniform_add(const struct sa_ring_work *work, uint64_t *acc, size_t n, unsigned key, uint64_t stream_id,
                               uint64_t index, int minus);
 void sa_ring_key(const struct sa_ring_work *work, unsigned place, const uint8_t *key);
+/* `nwords` words of keystream from word `start` on, into work->words. */
+void sa_ring_words(const struct sa_ring_work *work, unsigned place, uint64_t stream_id, uint64_t start, size_t nwords);
+
+/* Residues packed to the bits of q; ring_packed.c. work->residues may be written. */
+SA_INLINE size_t sa_packed_bytes(size_t n, unsigned bits)
+{
+    return (n * bits + 7) / 8;
+}
+
+SA_INLINE int sa_padding_is_zero(const uint8_t *packed, size_t n, unsigned bits)
+{
+    const unsigned used = (unsigned)(n * bits & 7);
+    return used == 0 || packed[sa_packed_bytes(n, bits) - 1] >> used == 0;
+}
+
+void sa_ring_pack(const struct sa_ring_work *work, const uint64_t *values, size_t n, uint8_t *out);
+void sa_ring_unpack(const struct sa_ring_work *work, const uint8_t *from, uint64_t *out, size_t n);
+/* Adds n packed residues to acc, or with `back` takes them away. The top bit of what is returned is set when one is not below q;
+ * *seen |= all of them. Uses work->poly[0]. */
+uint64_t sa_ring_add_packed(const struct sa_ring_work *work, uint64_t *acc, const uint8_t *payload, size_t n, int back,
+                            uint64_t *seen);
 
 #endif

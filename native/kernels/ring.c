@@ -44,7 +44,7 @@ void sa_ring_key(const struct sa_ring_work *work, unsigned place, const uint8_t 
 }
 
 /* `nwords` words of keystream from word `start` on, into work->words. CT: secret=the key; public=all else */
-static void draw(const struct sa_ring_work *work, unsigned place, uint64_t stream_id, uint64_t start, size_t nwords)
+void sa_ring_words(const struct sa_ring_work *work, unsigned place, uint64_t stream_id, uint64_t start, size_t nwords)
 {
     const struct sa_mask_keys key = {schedule_at(work, place), 1, 0};
     memset(work->words, 0, 8 * nwords);
@@ -63,14 +63,14 @@ static void draw(const struct sa_ring_work *work, unsigned place, uint64_t strea
 void sa_ring_draw_uniform(const struct sa_ring_work *work, uint64_t *out, size_t n, unsigned place, uint64_t stream_id,
                           uint64_t index)
 {
-    SA_TILES(draw(work, place, stream_id, 2 * at, 2 * take); work->fns->uniform(work->ring.q, out + i, work->words, take);)
+    SA_TILES(sa_ring_words(work, place, stream_id, 2 * at, 2 * take); work->fns->uniform(work->ring.q, out + i, work->words, take);)
 }
 
 /* CT: secret=out, the key; public=all else */
 void sa_ring_draw_ternary(const struct sa_ring_work *work, uint64_t *out, size_t n, unsigned place, uint64_t stream_id,
                           uint64_t index)
 {
-    SA_TILES(draw(work, place, stream_id, at / 2, (take + 1) / 2);
+    SA_TILES(sa_ring_words(work, place, stream_id, at / 2, (take + 1) / 2);
              work->fns->ternary(work->ring.q, out + i, work->words, take);)
 }
 
@@ -78,7 +78,7 @@ void sa_ring_draw_ternary(const struct sa_ring_work *work, uint64_t *out, size_t
 void sa_ring_draw_binomial_add(const struct sa_ring_work *work, uint64_t *acc, size_t n, unsigned place, uint64_t stream_id,
                                uint64_t index)
 {
-    SA_TILES(draw(work, place, stream_id, at, take); work->fns->binomial_add(work->ring.q, acc + i, work->words, take);)
+    SA_TILES(sa_ring_words(work, place, stream_id, at, take); work->fns->binomial_add(work->ring.q, acc + i, work->words, take);)
 }
 
 /* CT: secret=acc, the key; public=all else */
@@ -86,7 +86,7 @@ void sa_ring_draw_uniform_add(const struct sa_ring_work *work, uint64_t *acc, si
                               uint64_t index, int minus)
 {
     sa_ring_add_fn *const fn = minus ? work->fns->subtract : work->fns->add;
-    SA_TILES(draw(work, place, stream_id, 2 * at, 2 * take);
+    SA_TILES(sa_ring_words(work, place, stream_id, 2 * at, 2 * take);
              work->fns->uniform(work->ring.q, work->residues, work->words, take);
              fn(work->ring.q, acc + i, work->residues, take);)
 }

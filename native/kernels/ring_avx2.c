@@ -59,7 +59,9 @@ SA_ISA_TARGET static inline void inverse_within(const struct sa_ring *ring, size
     *y = SA_HIGH_HALVES(a, b);
 }
 
-#define SA_LANES add, subtract, ternary, binomial_add, scale_add, checked_add, above
+#define SA_LANES                                                                                        \
+    add, subtract, ternary, binomial_add, scale_add, checked_add, above, gaussian, shift_add, lift_signed, \
+        sa_ring_weigh_portable
 
 const struct sa_ring_impl sa_ring_avx2_wide = {SA_CPU_AVX2 | SA_CPU_FMA, 61, &sa_ring_portable, SA_RING_WORDS, SA_LANES};
 const struct sa_ring_impl sa_ring_avx2 = {

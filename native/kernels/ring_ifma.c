@@ -12,6 +12,7 @@
 #define SA_MIN(a, b) ((uvec)_mm512_min_epu64((__m512i)(a), (__m512i)(b)))
 #define SA_POPCOUNT(v) ((uvec)_mm512_popcnt_epi64((__m512i)(v)))
 #define SA_OWN_SCALE_ADD
+#define SA_OWN_GAUSSIAN
 #include "ring_lanes.inc.c"
 
 #define SA_IFMA_INLINE SA_ISA_TARGET SA_INLINE
@@ -365,8 +366,11 @@ SA_ISA_TARGET static void scale_add(uint64_t q, uint64_t *acc, const uint64_t *v
     })
 }
 
+#include "hint_ifma.inc.c"
+
 const struct sa_ring_impl sa_ring_ifma = {
     SA_CPU_AVX512 | SA_CPU_IFMA, 50, &sa_ring_avx2, forward, inverse, multiply_inverse, multiply_add, uniform, round_off,
     add, subtract, ternary, binomial_add, scale_add, checked_add, above,
+    gaussian, shift_add, lift_signed, weigh,
 };
 #endif

@@ -144,3 +144,5 @@ SA_LANES_FN uint64_t above(uint64_t limit, const uint64_t *values, size_t n)
     })
     return fold_or(over);
 }
+
+#include "hint_lanes.inc.c"

@@ -41,5 +41,6 @@ static inline void inverse_within(const struct sa_ring *ring, size_t i, dvec *x,
 const struct sa_ring_impl sa_ring_neon = {
     0, 50, &sa_ring_portable, forward, inverse, multiply_inverse, multiply_add, sa_ring_uniform_portable,
     sa_ring_round_portable, add, subtract, ternary, binomial_add, scale_add, checked_add, above,
+    gaussian, shift_add, lift_signed, sa_ring_weigh_portable,
 };
 #endif

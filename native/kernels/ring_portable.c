@@ -112,6 +112,14 @@ uint64_t sa_ring_round_portable(uint64_t q, uint64_t *values, size_t n, uint64_t
     return worst;
 }
 
+/* CT: secret=acc, values; public=q, n, w, quotient */
+void sa_ring_weigh_portable(uint64_t q, uint64_t *acc, const uint64_t *values, size_t n, uint64_t w, uint64_t quotient)
+{
+    for (size_t i = 0; i < n; i++)
+        acc[i] = less_once(less_once(acc[i] + multiply_lazily(values[i], w, quotient, q), 2 * q), q);
+}
+
 const struct sa_ring_impl sa_ring_portable = {
     0, 61, NULL, SA_RING_WORDS, add, subtract, ternary, binomial_add, scale_add, checked_add, above,
+    gaussian, shift_add, lift_signed, sa_ring_weigh_portable,
 };

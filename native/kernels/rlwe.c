@@ -7,51 +7,12 @@
 /* Streams of the encryption key, and of the seed of the symmetric variant. */
 enum { SA_STREAM_SECRET = 0, SA_STREAM_ERROR = 1, SA_STREAM_ERROR_2 = 2, SA_STREAM_SEEDED = 1, SA_STREAM_PAD = 0 };
 
-static size_t packed_bytes(size_t n, unsigned bits)
-{
-    return (n * bits + 7) / 8;
-}
-
 /* Every polynomial's c1, and of c0 as many coefficients as there are values. */
 static size_t payload_bytes(const struct sa_ring *ring, size_t n)
 {
     const size_t polys = (n + ring->n - 1) / ring->n;
-    return polys * packed_bytes(ring->n, ring->bits) + n / ring->n * packed_bytes(ring->n, ring->bits) +
-           packed_bytes(n % ring->n, ring->bits);
-}
-
-/* The packing kernels want the narrowest lane. CT: secret=values; public=all else */
-static void pack(const struct sa_ring_work *work, const uint64_t *values, size_t n, uint8_t *out)
-{
-    const unsigned bits = work->ring.bits;
-    uint32_t *const narrow = (uint32_t *)(void *)work->residues;
-    if (bits > 32) {
-        work->impl->pack[2](values, n, bits, out, packed_bytes(n, bits));
-        return;
-    }
-    for (size_t i = 0, take; i < n; i += take) {
-        take = sa_min(n - i, SA_RING_TILE);
-        for (size_t k = 0; k < take; k++)
-            narrow[k] = (uint32_t)values[i + k];
-        work->impl->pack[1](narrow, take, bits, out + i * bits / 8, packed_bytes(take, bits));
-    }
-}
-
-/* CT: secret=out; public=all else */
-static void unpack(const struct sa_ring_work *work, const uint8_t *from, uint64_t *out, size_t n)
-{
-    const unsigned bits = work->ring.bits;
-    uint32_t *const narrow = (uint32_t *)(void *)work->residues;
-    if (bits > 32) {
-        work->impl->unpack[2](from, packed_bytes(n, bits), bits, out, n);
-        return;
-    }
-    for (size_t i = 0, take; i < n; i += take) {
-        take = sa_min(n - i, SA_RING_TILE);
-        work->impl->unpack[1](from + i * bits / 8, packed_bytes(take, bits), bits, narrow, take);
-        for (size_t k = 0; k < take; k++)
-            out[i + k] = narrow[k];
-    }
+    return polys * sa_packed_bytes(ring->n, ring->bits) + n / ring->n * sa_packed_bytes(ring->n, ring->bits) +
+           sa_packed_bytes(n % ring->n, ring->bits);
 }
 
 static int message_fits(const struct sa_ring *ring, size_t n, uint64_t delta, size_t nbytes, size_t expected)
@@ -101,16 +62,16 @@ int sa_rlwe_encrypt(const uint64_t *table, const uint64_t *public_key, const uin
         fns->forward(ring, u);
         fns->multiply_inverse(ring, c, u, public_key);
         sa_ring_draw_binomial_add(&work, c, degree, 0, SA_STREAM_ERROR_2, first + p);
-        pack(&work, c, degree, to);
-        to += packed_bytes(degree, ring->bits);
+        sa_ring_pack(&work, c, degree, to);
+        to += sa_packed_bytes(degree, ring->bits);
         fns->multiply_inverse(ring, c, u, public_key + degree);
         sa_ring_draw_binomial_add(&work, c, count, 0, SA_STREAM_ERROR, first + p);
         over |= fns->above(most, values + done, count);
         fns->scale_add(ring->q, c, values + done, count, delta);
         if (pad != NULL)
             sa_ring_draw_uniform_add(&work, c, count, 1, SA_STREAM_PAD, first + p, 0);
-        pack(&work, c, count, to);
-        to += packed_bytes(count, ring->bits);
+        sa_ring_pack(&work, c, count, to);
+        to += sa_packed_bytes(count, ring->bits);
     })
     return finish(over, out, out_bytes, scratch, scratch_bytes);
 }
@@ -126,7 +87,7 @@ int sa_rlwe_encrypt_seeded(const uint64_t *table, const uint64_t *secret, const 
     const struct sa_ring_impl *const fns = work.fns;
     const struct sa_ring *const ring = &work.ring;
     const size_t degree = ring->n;
-    const size_t whole = n / degree * packed_bytes(degree, ring->bits) + packed_bytes(n % degree, ring->bits);
+    const size_t whole = n / degree * sa_packed_bytes(degree, ring->bits) + sa_packed_bytes(n % degree, ring->bits);
     if (!message_fits(ring, n, delta, out_bytes, whole))
         return SA_ERR_ARGUMENT;
     const uint64_t most = (ring->q - 1) / delta;
@@ -143,47 +104,10 @@ int sa_rlwe_encrypt_seeded(const uint64_t *table, const uint64_t *secret, const 
         over |= fns->above(most, values + done, count);
         fns->scale_add(ring->q, c, values + done, count, delta);
         fns->subtract(ring->q, c, a, count);
-        pack(&work, c, count, to);
-        to += packed_bytes(count, ring->bits);
+        sa_ring_pack(&work, c, count, to);
+        to += sa_packed_bytes(count, ring->bits);
     })
     return finish(over, out, out_bytes, scratch, scratch_bytes);
-}
-
-static int padding_is_zero(const uint8_t *packed, size_t n, unsigned bits)
-{
-    const unsigned used = (unsigned)(n * bits & 7);
-    return used == 0 || packed[packed_bytes(n, bits) - 1] >> used == 0;
-}
-
-/* Coefficients that are unpacked and added in one go, and how many bytes ahead of them the second cache is asked for: what comes
- * from outside lies in small pages, at whose ends hardware stops looking ahead. */
-#define SA_PIECE 256
-#define SA_AHEAD 8192
-
-static void ask_ahead(const void *p, size_t nbytes)
-{
-    for (size_t at = SA_AHEAD; at < SA_AHEAD + nbytes; at += 64)
-        __builtin_prefetch((const uint8_t *)p + at, 0, 2);
-}
-
-/* Adds count packed residues to acc, or with `back` takes them away. Everything is public: ciphertexts. */
-static uint64_t piecewise(struct sa_ring_work *work, uint64_t *acc, const uint8_t *payload, size_t count, int back, uint64_t *seen)
-{
-    const uint64_t q = work->ring.q;
-    uint64_t *const c = work->poly[0];
-    uint64_t over = 0;
-    for (size_t at = 0; at < count; at += SA_PIECE) {
-        const size_t take = sa_min(SA_PIECE, count - at);
-        ask_ahead(acc + at, 8 * take);
-        ask_ahead(payload, packed_bytes(take, work->ring.bits));
-        unpack(work, payload, c, take);
-        payload += packed_bytes(take, work->ring.bits);
-        if (back)
-            work->fns->subtract(q, acc + at, c, take);
-        else
-            over |= work->fns->checked_add(q, acc + at, c, take, seen);
-    }
-    return over;
 }
 
 /* Adds a payload to c1, of which there may be none, and to c0, or with `back` takes away what adding it has added. Everything is
@@ -197,15 +121,15 @@ static int payload_apply(struct sa_ring_work *start, uint64_t *c1, uint64_t *c0,
     SA_POLYNOMIALS({
         uint64_t seen = 0;
         if (c1 != NULL) {
-            over |= piecewise(&work, c1 + p * degree, payload, degree, back, &seen);
-            payload += packed_bytes(degree, work.ring.bits);
+            over |= sa_ring_add_packed(&work, c1 + p * degree, payload, degree, back, &seen);
+            payload += sa_packed_bytes(degree, work.ring.bits);
             if (seen == 0 && !back)
                 bad = SA_ERR_TRANSPARENT;
         }
-        if (!padding_is_zero(payload, count, work.ring.bits))
+        if (!sa_padding_is_zero(payload, count, work.ring.bits))
             bad = SA_ERR_PADDING;
-        over |= piecewise(&work, c0 + done, payload, count, back, &seen);
-        payload += packed_bytes(count, work.ring.bits);
+        over |= sa_ring_add_packed(&work, c0 + done, payload, count, back, &seen);
+        payload += sa_packed_bytes(count, work.ring.bits);
     })
     return over >> 63 != 0 ? SA_ERR_RESIDUE : bad;
 }
@@ -233,7 +157,7 @@ int sa_rlwe_add_seeded(const uint64_t *table, uint64_t *c1, uint64_t *c0, size_t
         return SA_ERR_ARGUMENT;
     const size_t degree = work.ring.n;
     const unsigned bits = work.ring.bits;
-    if (payload_size != n / degree * packed_bytes(degree, bits) + packed_bytes(n % degree, bits))
+    if (payload_size != n / degree * sa_packed_bytes(degree, bits) + sa_packed_bytes(n % degree, bits))
         return SA_ERR_ARGUMENT;
     const int bad = payload_apply(&work, NULL, c0, n, payload, 0);
     if (bad != SA_OK) {
@@ -256,10 +180,10 @@ int sa_rlwe_store(const uint64_t *table, const uint64_t *c1, const uint64_t *c0,
     const size_t degree = work.ring.n;
     const unsigned bits = work.ring.bits;
     SA_POLYNOMIALS({
-        pack(&work, c1 + p * degree, degree, out);
-        out += packed_bytes(degree, bits);
-        pack(&work, c0 + done, count, out);
-        out += packed_bytes(count, bits);
+        sa_ring_pack(&work, c1 + p * degree, degree, out);
+        out += sa_packed_bytes(degree, bits);
+        sa_ring_pack(&work, c0 + done, count, out);
+        out += sa_packed_bytes(count, bits);
     })
     return SA_OK;
 }

@@ -20,7 +20,7 @@ from secagg._kernels.binding import as_out as _out
 from secagg._kernels.binding import bytes_in as _in
 from secagg._kernels.binding import check as _check
 from secagg._kernels.binding import ffi, lib
-from secagg._kernels.fallback_hint import hint_add, hint_gaussian, hint_mask, hint_open, hint_store
+from secagg._kernels.native_hint import hint_add, hint_gaussian, hint_mask, hint_open, hint_store
 from secagg._kernels.native_ring import (
     ring_add,
     ring_add_uniform,

@@ -151,10 +151,10 @@ def gaussian(key: bytes, stream_id: int, start: int, count: int) -> I64:
     Notes
     -----
     Sample i is read from the 16 bytes at 16 i of the keystream that `prg.expand` returns, two little-endian words w0, w1. Its
-    size is the number of k >= 1 with u < floor(2^126 P(|x| >= k)), u = (w1 mod 2^63) 2^63 + (w0 mod 2^63), P(x) being
+    size is the number of k >= 1 with u < floor(2^126 P(|x| >= k)), where u = (w1 mod 2^63) 2^63 + (w0 mod 2^63) and P(x) is
     proportional to exp(-x^2 / (2 * 6.36^2)) on the integers; it is negative where w1 >= 2^63. Each size has its probability
-    within 2^-126, so that a sample is within 2^-119 of the Gaussian. Every threshold is compared with: the C module is
-    constant time.
+    within 2^-126, so that a sample is within 2^-119 of the Gaussian. Every threshold is compared with: the C module is constant
+    time.
 
     References
     ----------
@@ -194,8 +194,8 @@ class MaskSecret(KeyObject):
 
     Notes
     -----
-    The keys of s and of e are HKDF-SHA256 of the seed with labels "hint/s" and "hint/e" and the fields N, bits, primes, width
-    and per, 4 bytes big-endian each; 16 bytes. The coefficients of s are samples 0 to N - 1 of `gaussian` with the former key,
+    The keys of s and of e are HKDF-SHA256 of the seed with labels "hint/s" and "hint/e" and the fields N, bits and primes,
+    4 bytes big-endian each; 16 bytes. Rings that differ in their digits alone share s. The coefficients of s are samples 0 to N - 1 of `gaussian` with the former key,
     stream 0; coefficient c of e_j is sample j N + c with the latter, stream 0.
 
     References

@@ -163,9 +163,12 @@ def combine(xs: Sequence[int], shares: U64, threshold: int, rho: int) -> tuple[U
 
     Notes
     -----
-    With k rows, up to floor((k - T) / 2) wrong ones are corrected, and up to k - T at least noticed, but for a chance below m / p
-    over the choice of one random combination of the columns: it is decoded (Gao), and all columns are then held to the rows that
-    it found right, exactly. Nothing here is constant time: the rows are the sums that the caller may know.
+    With k rows, up to floor((k - T) / 2) wrong ones are corrected, whoever made them. More of them, up to k - T, are noticed
+    and refused, except where the liars know the other rows: then from one more on they can make another polynomial fit best,
+    and the honest are named.
+
+    One random combination of the columns is decoded (Gao): it misses a wrong row with probability 1 / p. All columns are then
+    held, exactly, to the rows that were found right. Nothing here is constant time: the rows are sums that the caller may know.
 
     References
     ----------

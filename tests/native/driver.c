@@ -4,6 +4,7 @@
 
 #include "driver_ring.h"
 #include "driver_rlwe.h"
+#include "driver_hint.h"
 #include "driver_residues.h"
 #include "driver_shamir.h"
 #include "driver_uploads.h"
@@ -214,6 +215,7 @@ int main(void)
         test_uploads();
         test_shamir();
         test_ring();
+        test_hint();
         test_residues();
         if (failures == 0)
             printf("%s ok\n", name);

@@ -18,7 +18,6 @@ from secagg.lattice import (
     MIN_BITS,
     VARIANCE,
     CipherSegment,
-
     choose,
     noise_radius,
 )

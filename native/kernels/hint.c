@@ -1,0 +1,311 @@
+/* Masks modulo a product of primes (hint-RLWE): made, added, and opened with the sum of the secrets. */
+#include "../common/ct.h"
+#include "../common/zero.h"
+#include "../hint.h"
+
+typedef unsigned __int128 sa_u128;
+
+#define SA_ALIGN 64
+
+/* The error key, and the public one, in the scratch. */
+enum { SA_PLACE_ERROR = 0, SA_PLACE_PUBLIC = 1 };
+
+size_t sa_hint_table_words(size_t primes, size_t per, size_t thresholds)
+{
+    return SA_HINT_HEADER + primes * (SA_HINT_ROW + 2 * per) + 2 * thresholds;
+}
+
+size_t sa_hint_scratch_bytes(size_t degree, size_t primes)
+{
+    return sa_ring_scratch_bytes(degree) + 8 * primes * degree;
+}
+
+static struct sa_hint hint_open(const uint64_t *tables, const uint64_t *table)
+{
+    struct sa_hint hint = {.primes = (size_t)table[0], .degree = (size_t)tables[1], .tables = tables, .limit = table + 8};
+    hint.table_words = sa_ring_table_words(hint.degree);
+    hint.width = (unsigned)table[1];
+    hint.per = (unsigned)table[2];
+    hint.bits = (unsigned)tables[2];
+    hint.group = hint.width <= SA_WEIGH_BITS ? SA_WEIGH_BITS / hint.width : 1;
+    hint.rows = table + SA_HINT_HEADER;
+    const uint64_t *const thresholds = sa_hint_row(&hint, hint.primes);
+    hint.gaussian = (struct sa_gaussian){thresholds, thresholds + table[3], (size_t)table[3]};
+    return hint;
+}
+
+/* work->ring becomes that of prime i. */
+static void turn_to(struct sa_ring_work *work, const struct sa_hint *hint, size_t i)
+{
+    work->ring = sa_ring_open(hint->tables + i * hint->table_words);
+}
+
+/* Words after those of the ring's scratch, on a cache line. */
+static uint64_t *beyond(const struct sa_ring_work *work)
+{
+    return (uint64_t *)(void *)(work->schedules + SA_RING_KEYS * SA_MAX_SCHEDULE);
+}
+
+static int begin(struct sa_ring_work *work, const struct sa_hint *hint, uint8_t *scratch, size_t scratch_bytes)
+{
+    if (scratch_bytes < sa_hint_scratch_bytes(hint->degree, hint->primes))
+        return SA_ERR_ARGUMENT;
+    return sa_ring_begin(work, hint->tables, scratch, scratch_bytes);
+}
+
+/* The part of n values that begins at `part->first`; 0 when there is none. */
+static int next_part(const struct sa_hint *hint, size_t n, struct sa_hint_part *part)
+{
+    const size_t whole = hint->degree * hint->per;
+    part->residue += hint->primes * part->coefficients;
+    part->first += part->values;
+    part->values = sa_min(n - part->first, whole);
+    part->coefficients = (part->values + hint->per - 1) / hint->per;
+    return part->values != 0;
+}
+
+static size_t chunk_bytes(const struct sa_hint *hint, size_t n)
+{
+    size_t nbytes = 0;
+    for (struct sa_hint_part part = {0}; next_part(hint, n, &part);)
+        nbytes += hint->primes * sa_packed_bytes(part.coefficients, hint->bits);
+    return nbytes;
+}
+
+/* CT: secret=out, the key; public=all else */
+static void draw_gaussian(const struct sa_ring_work *work, const struct sa_gaussian *table, int64_t *out, size_t n,
+                          uint64_t stream_id, uint64_t start)
+{
+    /* The moduli have no part in it: whatever the machine does best. */
+    sa_ring_gaussian_fn *const fn = sa_ring_kernels(0)->gaussian;
+    for (size_t i = 0, take; i < n; i += take) {
+        take = sa_min(n - i, SA_RING_TILE);
+        sa_ring_words(work, SA_PLACE_ERROR, stream_id, 2 * (start + i), 2 * take);
+        fn(table, out + i, work->words, take);
+    }
+}
+
+/* CT: secret=out, key, scratch; public=all else */
+int sa_hint_gaussian(const uint64_t *thresholds, size_t count, int64_t *out, size_t n, const uint8_t *key, uint64_t stream_id,
+                     uint64_t start, uint8_t *scratch, size_t scratch_bytes)
+{
+    const struct sa_gaussian table = {thresholds, thresholds + count, count};
+    struct sa_ring_work work = {.impl = sa_impl()};
+    if (scratch_bytes < sa_hint_scratch_bytes(1024, 0))
+        return SA_ERR_ARGUMENT;
+    work.words = (uint64_t *)(void *)(scratch + (0 - (uintptr_t)scratch) % SA_ALIGN);
+    work.schedules = (uint8_t *)(work.words + 2 * SA_RING_TILE);
+    sa_ring_key(&work, SA_PLACE_ERROR, key);
+    draw_gaussian(&work, &table, out, n, stream_id, start);
+    sa_wipe(scratch, scratch_bytes);
+    return SA_OK;
+}
+
+/* Values in a chunk: of 1 << (lane + 1) bytes each. */
+struct digits {
+    const uint8_t *values;
+    int lane;
+};
+
+/* Adds the digits of coefficients `at` to at + take - 1, each times its weight, to c. Digits are joined first, as many as a
+ * multiplication takes. Returns the OR of the values. CT: secret=c, digits->values; public=all else */
+static uint64_t add_digits(const struct sa_ring_work *work, const struct sa_hint *hint, const struct digits *digits,
+                           const struct sa_hint_part *part, const uint64_t *weights, size_t at, size_t take, uint64_t *c)
+{
+    uint64_t *const joined = work->words, any = 0;
+    sa_ring_weigh_fn *const weigh = hint->width <= SA_WEIGH_BITS ? work->fns->weigh : sa_ring_weigh_portable;
+    for (unsigned k = 0; k < hint->per; k += hint->group) {
+        memset(joined, 0, 8 * take);
+        for (unsigned j = k; j < k + hint->group && j < hint->per; j++) {
+            const size_t from = j * part->coefficients + at;
+            if (from < part->values)
+                any |= work->fns->shift_add(joined, digits->values + ((part->first + from) << (digits->lane + 1)), digits->lane,
+                                            hint->width * (j - k), sa_min(take, part->values - from));
+        }
+        weigh(work->ring.q, c + at, joined, take, weights[2 * k], weights[2 * k + 1]);
+    }
+    return any;
+}
+
+/* c = a s for polynomial `index` of the public stream, modulo prime i. CT: secret=c, secret; public=all else */
+static void times_public(struct sa_ring_work *work, const struct sa_hint *hint, size_t i, const uint64_t *secret, uint64_t index,
+                         uint64_t *c)
+{
+    turn_to(work, hint, i);
+    sa_ring_draw_uniform(work, c, hint->degree, SA_PLACE_PUBLIC, i, index);
+    work->fns->multiply_inverse(&work->ring, c, c, secret + i * hint->degree);
+}
+
+/* CT: secret=secret, values, error_key, scratch; public=all else. The return code reveals whether all values are in range. */
+int sa_hint_mask(const uint64_t *tables, const uint64_t *table, const uint64_t *secret, const void *values, int lane, size_t n,
+                 const uint8_t *error_key, const uint8_t *public_key, uint64_t first, uint8_t *out, size_t out_bytes,
+                 uint8_t *scratch, size_t scratch_bytes)
+{
+    const struct sa_hint hint = hint_open(tables, table);
+    const struct digits digits = {values, lane};
+    struct sa_ring_work work;
+    if (n == 0 || lane < 0 || lane > 2 || out_bytes != chunk_bytes(&hint, n) ||
+        begin(&work, &hint, scratch, scratch_bytes) != SA_OK)
+        return SA_ERR_ARGUMENT;
+    uint64_t *const c = work.poly[0], any = 0;
+    int64_t *const error = (int64_t *)(void *)work.poly[1];
+    uint8_t *to = out;
+    sa_ring_key(&work, SA_PLACE_ERROR, error_key);
+    sa_ring_key(&work, SA_PLACE_PUBLIC, public_key);
+    for (struct sa_hint_part part = {0}; next_part(&hint, n, &part); first++) {
+        draw_gaussian(&work, &hint.gaussian, error, part.coefficients, 0, first * hint.degree);
+        for (size_t i = 0; i < hint.primes; i++) {
+            const uint64_t *const row = sa_hint_row(&hint, i);
+            times_public(&work, &hint, i, secret, first, c);
+            for (size_t at = 0, take; at < part.coefficients; at += take) {
+                take = sa_min(part.coefficients - at, SA_RING_TILE);
+                work.fns->lift(work.ring.q, work.words, error + at, take);
+                work.fns->weigh(work.ring.q, c + at, work.words, take, row[0], row[1]);
+                any |= add_digits(&work, &hint, &digits, &part, row + SA_ROW_WEIGHTS, at, take, c);
+            }
+            sa_ring_pack(&work, c, part.coefficients, to);
+            to += sa_packed_bytes(part.coefficients, hint.bits);
+        }
+    }
+    sa_wipe(scratch, scratch_bytes);
+    if ((any & ~sa_low_bits(hint.width)) == 0)
+        return SA_OK;
+    sa_wipe(out, out_bytes);
+    return SA_ERR_VALUE;
+}
+
+/* Adds a payload to acc, or with `back` takes away what adding it has added. CT: secret=none; public=all */
+static int payload_apply(struct sa_ring_work *work, const struct sa_hint *hint, uint64_t *acc, size_t n, const uint8_t *payload,
+                         int back)
+{
+    uint64_t over = 0, seen = 0;
+    int bad = SA_OK;
+    for (struct sa_hint_part part = {0}; next_part(hint, n, &part);)
+        for (size_t i = 0; i < hint->primes; i++) {
+            turn_to(work, hint, i);
+            if (!sa_padding_is_zero(payload, part.coefficients, hint->bits))
+                bad = SA_ERR_PADDING;
+            over |= sa_ring_add_packed(work, acc + part.residue + i * part.coefficients, payload, part.coefficients, back, &seen);
+            payload += sa_packed_bytes(part.coefficients, hint->bits);
+        }
+    return over >> 63 != 0 ? SA_ERR_RESIDUE : bad;
+}
+
+/* Added in one pass and taken back where it turns out to be bad. CT: secret=none; public=all */
+int sa_hint_add(const uint64_t *tables, const uint64_t *table, uint64_t *acc, size_t n, const uint8_t *payload,
+                size_t payload_size, uint8_t *scratch, size_t scratch_bytes)
+{
+    const struct sa_hint hint = hint_open(tables, table);
+    struct sa_ring_work work;
+    if (payload_size != chunk_bytes(&hint, n) || begin(&work, &hint, scratch, scratch_bytes) != SA_OK)
+        return SA_ERR_ARGUMENT;
+    const int bad = payload_apply(&work, &hint, acc, n, payload, 0);
+    if (bad != SA_OK)
+        payload_apply(&work, &hint, acc, n, payload, 1);
+    return bad;
+}
+
+/* CT: secret=none; public=all */
+int sa_hint_store(const uint64_t *tables, const uint64_t *table, const uint64_t *acc, size_t n, uint8_t *out, size_t out_bytes,
+                  uint8_t *scratch, size_t scratch_bytes)
+{
+    const struct sa_hint hint = hint_open(tables, table);
+    struct sa_ring_work work;
+    if (out_bytes != chunk_bytes(&hint, n) || begin(&work, &hint, scratch, scratch_bytes) != SA_OK)
+        return SA_ERR_ARGUMENT;
+    for (struct sa_hint_part part = {0}; next_part(&hint, n, &part);)
+        for (size_t i = 0; i < hint.primes; i++) {
+            turn_to(&work, &hint, i);
+            sa_ring_pack(&work, acc + part.residue + i * part.coefficients, part.coefficients, out);
+            out += sa_packed_bytes(part.coefficients, hint.bits);
+        }
+    return SA_OK;
+}
+
+/* Garner's digits in place of residues, row i modulo prime i: x = v_0 + q_0 (v_1 + q_1 (v_2 + ...)).
+ * CT: secret=rows; public=all else */
+static void mixed_radix(struct sa_ring_work *work, const struct sa_hint *hint, uint64_t *rows, size_t n)
+{
+    uint64_t *const other = work->words, *const scaled = work->words + SA_RING_TILE;
+    for (size_t at = 0, take; at < n; at += take) {
+        take = sa_min(n - at, SA_RING_TILE);
+        for (size_t i = 1; i < hint->primes; i++) {
+            const uint64_t *const inverses = sa_hint_row(hint, i) + SA_ROW_INVERSES;
+            uint64_t *const u = rows + i * hint->degree + at;
+            turn_to(work, hint, i);
+            for (size_t j = 0; j < i; j++) {
+                /* The primes have one length, so that adding to 0 reduces. */
+                memset(other, 0, 8 * take);
+                work->fns->add(work->ring.q, other, rows + j * hint->degree + at, take);
+                work->fns->subtract(work->ring.q, u, other, take);
+                memset(scaled, 0, 8 * take);
+                work->fns->weigh(work->ring.q, scaled, u, take, inverses[2 * j], inverses[2 * j + 1]);
+                memcpy(u, scaled, 8 * take);
+            }
+        }
+    }
+}
+
+/* From Garner's digits the numbers themselves, in `limbs` words, and from these the values. Returns 1 where a number is not below the
+ * limit. CT: secret=rows, values; public=all else */
+SA_INLINE uint64_t compose(const struct sa_hint *hint, const uint64_t *rows, const struct sa_hint_part *part, uint64_t *values,
+                           size_t limbs)
+{
+    const uint64_t mask = sa_low_bits(hint->width);
+    uint64_t bad = 0;
+    for (size_t c = 0; c < part->coefficients; c++) {
+        uint64_t x[SA_HINT_LIMBS + 1] = {rows[c]}, borrow = 0;
+        for (size_t i = 1; i < hint->primes; i++) {
+            const uint64_t *const before = sa_hint_row(hint, i) + SA_ROW_BEFORE, v = rows[i * hint->degree + c];
+            sa_u128 carry = 0;
+            for (size_t k = 0; k < limbs; k++) {
+                carry += (sa_u128)before[k] * v + x[k];
+                x[k] = (uint64_t)carry;
+                carry >>= 64;
+            }
+        }
+        for (size_t k = 0; k < limbs; k++)
+            borrow = (uint64_t)(((sa_u128)x[k] - hint->limit[k] - borrow) >> 64) & 1;
+        bad |= borrow ^ 1;
+        for (size_t k = 0, at = c, bit = 0; k < hint->per && at < part->values; k++, at += part->coefficients, bit += hint->width) {
+            const size_t limb = bit / 64, skip = bit % 64;
+            values[at] = (uint64_t)((((sa_u128)x[limb + 1] << 64) | x[limb]) >> skip) & mask;
+        }
+    }
+    return bad;
+}
+
+/* The return code reveals whether all noise is within its bounds. CT: secret=secret, values, scratch; public=all else */
+int sa_hint_open(const uint64_t *tables, const uint64_t *table, const uint64_t *acc, size_t n, const uint64_t *secret,
+                 const uint8_t *public_key, uint64_t first, uint64_t *values, uint8_t *scratch, size_t scratch_bytes)
+{
+    const struct sa_hint hint = hint_open(tables, table);
+    struct sa_ring_work work;
+    if (begin(&work, &hint, scratch, scratch_bytes) != SA_OK)
+        return SA_ERR_ARGUMENT;
+    uint64_t *const rows = beyond(&work), bad = 0;
+    const size_t limbs = (hint.primes * hint.bits + 63) / 64;
+    sa_ring_key(&work, SA_PLACE_PUBLIC, public_key);
+    for (struct sa_hint_part part = {0}; next_part(&hint, n, &part); first++) {
+        const size_t count = part.coefficients;
+        for (size_t i = 0; i < hint.primes; i++) {
+            uint64_t *const u = rows + i * hint.degree;
+            times_public(&work, &hint, i, secret, first, work.poly[0]);
+            for (size_t c = 0; c < count; c++)
+                u[c] = sa_hint_row(&hint, i)[SA_ROW_OFFSET];
+            work.fns->add(work.ring.q, u, acc + part.residue + i * count, count);
+            work.fns->subtract(work.ring.q, u, work.poly[0], count);
+        }
+        mixed_radix(&work, &hint, rows, count);
+        uint64_t *const to = values + part.first;
+        bad |= limbs == 1   ? compose(&hint, rows, &part, to, 1)
+               : limbs == 2 ? compose(&hint, rows, &part, to, 2)
+               : limbs == 3 ? compose(&hint, rows, &part, to, 3)
+                            : compose(&hint, rows, &part, to, 4);
+    }
+    sa_wipe(scratch, scratch_bytes);
+    if (bad == 0)
+        return SA_OK;
+    sa_wipe(values, 8 * n);
+    return SA_ERR_VALUE;
+}
