@@ -195,8 +195,8 @@ class MaskSecret(KeyObject):
     Notes
     -----
     The keys of s and of e are HKDF-SHA256 of the seed with labels "hint/s" and "hint/e" and the fields N, bits and primes,
-    4 bytes big-endian each; 16 bytes. Rings that differ in their digits alone share s. The coefficients of s are samples 0 to N - 1 of `gaussian` with the former key,
-    stream 0; coefficient c of e_j is sample j N + c with the latter, stream 0.
+    4 bytes big-endian each; 16 bytes. Rings that differ in their digits alone share s. The coefficients of s are samples 0 to
+    N - 1 of `gaussian` with the former key, stream 0; coefficient c of e_j is sample j N + c with the latter, stream 0.
 
     References
     ----------

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from secagg import FixedPoint, Integer, Layout, Params
+from secagg.encoding import Room
 from secagg.errors import InputError, ParameterError
 from secagg.hazmat.ring import Ring, modulus
 from secagg.hazmat.rlwe import SecretKey, Sum, encrypt, payload_bytes
