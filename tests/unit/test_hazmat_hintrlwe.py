@@ -162,7 +162,7 @@ def test_a_secret_is_the_seed_s_and_the_ring_s():
     assert not np.array_equal(MaskSecret(RING, SEED[::-1]).coefficients(), made)
     digits = MaskRing(*SETTINGS[:3], 18, *SETTINGS[4:5], 1 << 12)  # another segment of the same upload
     assert np.array_equal(MaskSecret(digits, SEED).coefficients(), made)
-    other = MaskRing(SETTINGS[0], SETTINGS[1] - 1, *SETTINGS[2:])
+    other = MaskRing(SETTINGS[0], SETTINGS[1] - 1, *SETTINGS[2:-1], SETTINGS[-1] >> 2)
     assert not np.array_equal(MaskSecret(other, SEED).coefficients(), made)
 
 
