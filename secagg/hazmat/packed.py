@@ -54,11 +54,9 @@ def _sizes(threshold: int, rho: int) -> tuple[int, int]:
     return threshold, rho
 
 
-def _elements(name: str, values: U64, columns: int | None = None) -> U64:
+def _elements(name: str, values: U64) -> U64:
     if not isinstance(values, np.ndarray) or values.dtype != np.uint64 or values.ndim != 2 or 0 in values.shape:
         raise InputError(f"{name} must be uint64 of two dimensions, not empty")
-    if columns is not None and values.shape[1] != columns:
-        raise InputError(f"{name} must have {columns} columns, not {values.shape[1]}")
     if not field.is_canonical(values):
         raise InputError(f"{name} hold an element that is not canonical")
     return np.ascontiguousarray(values)

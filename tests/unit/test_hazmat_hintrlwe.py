@@ -107,6 +107,11 @@ def test_counts_that_are_none(count):
             use(count)
 
 
+def test_a_sum_of_nothing():
+    with pytest.raises(InputError, match="at least one"):
+        MaskedSum(RING, 0)
+
+
 # The Gaussian.
 
 

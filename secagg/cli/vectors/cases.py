@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from secagg import _kernels
+from secagg.cli.vectors import hint_cases
 from secagg.encoding import FixedPoint
 from secagg.hazmat import aead, kdf, prg, rlwe, shamir, signing
 from secagg.hazmat.agreement import KeyPair
@@ -218,6 +219,7 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
         "seal": _seal, "open": _open, "gmac_verify": _gmac_verify,
         "gmac": lambda given: aead.gmac(*(_raw(given[name]) for name in ("key", "nonce", "data"))).hex(),
     },
+    "hint": dict(hint_cases.OPERATIONS),
     "kernels": {
         "encode": _encode, "mean": _mean, "masks": _masks, "unpack": _unpack, "split": _split, "combine": _combine,
     },
