@@ -27,7 +27,11 @@ MAX_BYTES = 1 << 26
 FORMAT = 1
 ENCODINGS: dict[str, Any] = {"fixed-point": FixedPoint, "integer": Integer}
 # What a protocol has no use for is not written; Params refuse it if somebody else does.
-UNUSED = {"pairwise": ("reveal", "ring"), "ckks": ("threshold", "min_cohort", "neighbours")}
+UNUSED = {
+    "pairwise": ("reveal", "ring", "committee", "packing"),
+    "ckks": ("threshold", "min_cohort", "neighbours", "committee", "packing"),
+    "oneshot": ("min_cohort", "neighbours", "reveal"),
+}
 LEAF = re.compile(r"([a-z]+[0-9]+)\[((?:[0-9]+(?:,[0-9]+)*)?)\]")
 
 

@@ -123,7 +123,7 @@ def rounds() -> Finding:
     exact = np.sum(list(updates.values()), axis=0)
     encoding = secagg.Integer(0, 200)
     failed: dict[str, str] = {}
-    for own in ({"protocol": "pairwise"}, {"protocol": "ckks", "reveal": "server"}):
+    for own in ({"protocol": "pairwise"}, {"protocol": "ckks", "reveal": "server"}, {"protocol": "oneshot"}):
         try:
             params = secagg.Params(5, length=40, encoding=encoding, **own)  # type: ignore[arg-type]
             if not np.array_equal(secagg.simulate(updates, params).sum, exact):
