@@ -20,6 +20,29 @@ size_t sa_hint_scratch_bytes(size_t degree, size_t primes)
     return sa_ring_scratch_bytes(degree) + 8 * primes * degree;
 }
 
+/* CT: secret=none; public=all */
+int sa_gaussian_open(struct sa_gaussian *table, const uint64_t *thresholds, size_t count)
+{
+    if (count >= SA_THRESHOLDS)
+        return 0;
+    memset(table, 0, sizeof *table);
+    table->high = thresholds;
+    table->low = thresholds + count;
+    table->count = count;
+    for (size_t k = 0; k < count; k++) {
+        const uint64_t upper = table->high[k] << 1 | table->low[k] >> 62, lower = table->low[k] << 2;
+        const uint32_t words[4] = {(uint32_t)(upper >> 32), (uint32_t)upper, (uint32_t)(lower >> 32), (uint32_t)lower};
+        uint32_t any = 0;
+        for (size_t level = 0; level < 4; level++) {
+            table->words[level][k] = words[level];
+            any |= words[level];
+            if (any != 0)
+                table->ends[level] = k + 1;
+        }
+    }
+    return 1;
+}
+
 static struct sa_hint hint_open(const uint64_t *tables, const uint64_t *table)
 {
     struct sa_hint hint = {.primes = (size_t)table[0], .degree = (size_t)tables[1], .tables = tables, .limit = table + 8};
@@ -29,8 +52,6 @@ static struct sa_hint hint_open(const uint64_t *tables, const uint64_t *table)
     hint.bits = (unsigned)tables[2];
     hint.group = hint.width <= SA_WEIGH_BITS ? SA_WEIGH_BITS / hint.width : 1;
     hint.rows = table + SA_HINT_HEADER;
-    const uint64_t *const thresholds = sa_hint_row(&hint, hint.primes);
-    hint.gaussian = (struct sa_gaussian){thresholds, thresholds + table[3], (size_t)table[3]};
     return hint;
 }
 
@@ -89,9 +110,9 @@ static void draw_gaussian(const struct sa_ring_work *work, const struct sa_gauss
 int sa_hint_gaussian(const uint64_t *thresholds, size_t count, int64_t *out, size_t n, const uint8_t *key, uint64_t stream_id,
                      uint64_t start, uint8_t *scratch, size_t scratch_bytes)
 {
-    const struct sa_gaussian table = {thresholds, thresholds + count, count};
+    struct sa_gaussian table;
     struct sa_ring_work work = {.impl = sa_impl()};
-    if (scratch_bytes < sa_hint_scratch_bytes(1024, 0))
+    if (scratch_bytes < sa_hint_scratch_bytes(1024, 0) || !sa_gaussian_open(&table, thresholds, count))
         return SA_ERR_ARGUMENT;
     work.words = (uint64_t *)(void *)(scratch + (0 - (uintptr_t)scratch) % SA_ALIGN);
     work.schedules = (uint8_t *)(work.words + 2 * SA_RING_TILE);
@@ -143,9 +164,11 @@ int sa_hint_mask(const uint64_t *tables, const uint64_t *table, const uint64_t *
 {
     const struct sa_hint hint = hint_open(tables, table);
     const struct digits digits = {values, lane};
+    struct sa_gaussian gaussian;
     struct sa_ring_work work;
     if (n == 0 || lane < 0 || lane > 2 || out_bytes != chunk_bytes(&hint, n) ||
-        begin(&work, &hint, scratch, scratch_bytes) != SA_OK)
+        begin(&work, &hint, scratch, scratch_bytes) != SA_OK ||
+        !sa_gaussian_open(&gaussian, sa_hint_row(&hint, hint.primes), (size_t)table[3]))
         return SA_ERR_ARGUMENT;
     uint64_t *const c = work.poly[0], any = 0;
     int64_t *const error = (int64_t *)(void *)work.poly[1];
@@ -153,7 +176,7 @@ int sa_hint_mask(const uint64_t *tables, const uint64_t *table, const uint64_t *
     sa_ring_key(&work, SA_PLACE_ERROR, error_key);
     sa_ring_key(&work, SA_PLACE_PUBLIC, public_key);
     for (struct sa_hint_part part = {0}; next_part(&hint, n, &part); first++) {
-        draw_gaussian(&work, &hint.gaussian, error, part.coefficients, 0, first * hint.degree);
+        draw_gaussian(&work, &gaussian, error, part.coefficients, 0, first * hint.degree);
         for (size_t i = 0; i < hint.primes; i++) {
             const uint64_t *const row = sa_hint_row(&hint, i);
             times_public(&work, &hint, i, secret, first, c);
