@@ -142,10 +142,11 @@ int sa_rlwe_decrypt(const uint64_t *table, const uint64_t *secret, const uint64_
  * other. table: the number of primes, width, per, the number of thresholds, four zeros, the four words of 2 t B, four zeros; then for
  * each prime i: t mod it and its quotient, t B mod it, a zero, the inverses of the primes before it with their quotients (16 words,
  * zeros at the end), the four words of the product of the primes before it, 2^(width k) mod it for k < per with their quotients; then
- * the thresholds' upper words and lower ones, of 63 bits, descending, those above 0 all different. A chunk of n values: each
- * polynomial carries N coefficients, the last as few, c, as hold the rest; value k c + j of it is digit k of coefficient j. A
- * payload: for each polynomial and prime the residues, packed. Sums: the same in words. scratch: sa_hint_scratch_bytes, any alignment; zero
- * after SA_OK and SA_ERR_VALUE. secret: the transforms modulo each prime. */
+ * the thresholds' upper words and lower ones, of 63 bits, descending, fewer than 96: seen as 126 bits moved up by two, in four words
+ * of 32, no two of them have the same first word that is not 0, at the same place. A chunk of n values: each polynomial carries N
+ * coefficients, the last as few, c, as hold the rest; value k c + j of it is digit k of coefficient j. A payload: for each
+ * polynomial and prime the residues, packed. Sums: the same in words. scratch: sa_hint_scratch_bytes, any alignment; zero after
+ * SA_OK and SA_ERR_VALUE. secret: the transforms modulo each prime. */
 size_t sa_hint_table_words(size_t primes, size_t per, size_t thresholds);
 size_t sa_hint_scratch_bytes(size_t degree, size_t primes);
 /* Samples number `start` and on; thresholds: upper words, then lower ones; scratch: sa_hint_scratch_bytes(1024, 0) at least. */

@@ -13,7 +13,6 @@ struct sa_hint {
     size_t primes, degree, table_words; /* the last: of a prime's ring */
     unsigned width, per, group, bits;   /* digits that are joined before they are weighed */
     const uint64_t *tables, *limit, *rows;
-    struct sa_gaussian gaussian;
 };
 
 /* What belongs to prime i: t, its quotient, t B; inverses of earlier primes; their product; the digits' weights. */

@@ -46,12 +46,19 @@ typedef uint64_t sa_ring_checked_fn(uint64_t q, uint64_t *acc, const uint64_t *o
 /* A word whose top bit is set when some value, of any size, is above `limit`, itself below 2^63. */
 typedef uint64_t sa_ring_above_fn(uint64_t limit, const uint64_t *values, size_t n);
 
-/* Thresholds of a discrete Gaussian, descending, in two words of 63 bits; upper words that are not 0 differ. */
+/* Thresholds of a discrete Gaussian, descending, in two words of 63 bits; and the same moved up by two bits, in four words of 32,
+ * the highest first, zeros after the last. Level k ends before the first threshold whose words 0 to k are 0. No two have the same
+ * first word that is not 0, at the same place. */
+#define SA_THRESHOLDS 96
 struct sa_gaussian {
     const uint64_t *high, *low;
-    size_t count;
+    size_t count, ends[4];
+    uint32_t words[4][SA_THRESHOLDS];
 };
 #define SA_LOW_63 (UINT64_MAX >> 1)
+
+/* 0 where there are too many. */
+int sa_gaussian_open(struct sa_gaussian *table, const uint64_t *thresholds, size_t count);
 
 /* One sample of every two words. */
 typedef void sa_ring_gaussian_fn(const struct sa_gaussian *table, int64_t *out, const uint64_t *words, size_t n);

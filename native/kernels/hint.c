@@ -6,6 +6,9 @@
 typedef unsigned __int128 sa_u128;
 
 #define SA_ALIGN 64
+/* Rows of N words beyond the scratch of a ring, for each prime: joined digits fill half a word of 52 bits at least, or all of a
+ * word of more, and so take fewer. */
+#define SA_HINT_ROWS 2
 
 /* The error key, and the public one, in the scratch. */
 enum { SA_PLACE_ERROR = 0, SA_PLACE_PUBLIC = 1 };
@@ -17,7 +20,30 @@ size_t sa_hint_table_words(size_t primes, size_t per, size_t thresholds)
 
 size_t sa_hint_scratch_bytes(size_t degree, size_t primes)
 {
-    return sa_ring_scratch_bytes(degree) + 8 * primes * degree;
+    return sa_ring_scratch_bytes(degree) + 8 * SA_HINT_ROWS * primes * degree;
+}
+
+/* CT: secret=none; public=all */
+int sa_gaussian_open(struct sa_gaussian *table, const uint64_t *thresholds, size_t count)
+{
+    if (count >= SA_THRESHOLDS)
+        return 0;
+    memset(table, 0, sizeof *table);
+    table->high = thresholds;
+    table->low = thresholds + count;
+    table->count = count;
+    for (size_t k = 0; k < count; k++) {
+        const uint64_t upper = table->high[k] << 1 | table->low[k] >> 62, lower = table->low[k] << 2;
+        const uint32_t words[4] = {(uint32_t)(upper >> 32), (uint32_t)upper, (uint32_t)(lower >> 32), (uint32_t)lower};
+        uint32_t any = 0;
+        for (size_t level = 0; level < 4; level++) {
+            table->words[level][k] = words[level];
+            any |= words[level];
+            if (any != 0)
+                table->ends[level] = k + 1;
+        }
+    }
+    return 1;
 }
 
 static struct sa_hint hint_open(const uint64_t *tables, const uint64_t *table)
@@ -29,8 +55,6 @@ static struct sa_hint hint_open(const uint64_t *tables, const uint64_t *table)
     hint.bits = (unsigned)tables[2];
     hint.group = hint.width <= SA_WEIGH_BITS ? SA_WEIGH_BITS / hint.width : 1;
     hint.rows = table + SA_HINT_HEADER;
-    const uint64_t *const thresholds = sa_hint_row(&hint, hint.primes);
-    hint.gaussian = (struct sa_gaussian){thresholds, thresholds + table[3], (size_t)table[3]};
     return hint;
 }
 
@@ -89,9 +113,9 @@ static void draw_gaussian(const struct sa_ring_work *work, const struct sa_gauss
 int sa_hint_gaussian(const uint64_t *thresholds, size_t count, int64_t *out, size_t n, const uint8_t *key, uint64_t stream_id,
                      uint64_t start, uint8_t *scratch, size_t scratch_bytes)
 {
-    const struct sa_gaussian table = {thresholds, thresholds + count, count};
+    struct sa_gaussian table;
     struct sa_ring_work work = {.impl = sa_impl()};
-    if (scratch_bytes < sa_hint_scratch_bytes(1024, 0))
+    if (scratch_bytes < sa_hint_scratch_bytes(1024, 0) || !sa_gaussian_open(&table, thresholds, count))
         return SA_ERR_ARGUMENT;
     work.words = (uint64_t *)(void *)(scratch + (0 - (uintptr_t)scratch) % SA_ALIGN);
     work.schedules = (uint8_t *)(work.words + 2 * SA_RING_TILE);
@@ -107,24 +131,39 @@ struct digits {
     int lane;
 };
 
-/* Adds the digits of coefficients `at` to at + take - 1, each times its weight, to c. Digits are joined first, as many as a
- * multiplication takes. Returns the OR of the values. CT: secret=c, digits->values; public=all else */
-static uint64_t add_digits(const struct sa_ring_work *work, const struct sa_hint *hint, const struct digits *digits,
-                           const struct sa_hint_part *part, const uint64_t *weights, size_t at, size_t take, uint64_t *c)
+/* Digits, as many as a multiplication takes, in one word: row after row of N words. Returns the OR of the values.
+ * CT: secret=rows, digits->values; public=all else */
+static uint64_t join_digits(const struct sa_ring_work *work, const struct sa_hint *hint, const struct digits *digits,
+                            const struct sa_hint_part *part, uint64_t *rows)
 {
-    uint64_t *const joined = work->words, any = 0;
-    sa_ring_weigh_fn *const weigh = hint->width <= SA_WEIGH_BITS ? work->fns->weigh : sa_ring_weigh_portable;
-    for (unsigned k = 0; k < hint->per; k += hint->group) {
-        memset(joined, 0, 8 * take);
-        for (unsigned j = k; j < k + hint->group && j < hint->per; j++) {
-            const size_t from = j * part->coefficients + at;
-            if (from < part->values)
-                any |= work->fns->shift_add(joined, digits->values + ((part->first + from) << (digits->lane + 1)), digits->lane,
-                                            hint->width * (j - k), sa_min(take, part->values - from));
-        }
-        weigh(work->ring.q, c + at, joined, take, weights[2 * k], weights[2 * k + 1]);
+    const size_t n = part->coefficients;
+    uint64_t any = 0;
+    for (unsigned k = 0; k < hint->per; k++) {
+        uint64_t *const row = rows + k / hint->group * hint->degree;
+        if (k % hint->group == 0)
+            memset(row, 0, 8 * n);
+        if (k * n < part->values)
+            any |= work->fns->shift_add(row, digits->values + ((part->first + k * n) << (digits->lane + 1)), digits->lane,
+                                        hint->width * (k % hint->group), sa_min(n, part->values - k * n));
     }
     return any;
+}
+
+/* c += t error + the digits, each times its weight. CT: secret=c, error, rows; public=all else */
+static void add_message(const struct sa_ring_work *work, const struct sa_hint *hint, size_t i, const int64_t *error,
+                        const uint64_t *rows, size_t n, uint64_t *c)
+{
+    const uint64_t *const row = sa_hint_row(hint, i), q = work->ring.q;
+    sa_ring_weigh_fn *const weigh = hint->width <= SA_WEIGH_BITS ? work->fns->weigh : sa_ring_weigh_portable;
+    for (size_t at = 0, take; at < n; at += take) {
+        take = sa_min(n - at, SA_RING_TILE);
+        work->fns->lift(q, work->words, error + at, take);
+        work->fns->weigh(q, c + at, work->words, take, row[0], row[1]);
+        for (unsigned k = 0; k < hint->per; k += hint->group) {
+            const uint64_t *const weight = row + SA_ROW_WEIGHTS + 2 * k;
+            weigh(q, c + at, rows + k / hint->group * hint->degree + at, take, weight[0], weight[1]);
+        }
+    }
 }
 
 /* c = a s for polynomial `index` of the public stream, modulo prime i. CT: secret=c, secret; public=all else */
@@ -143,26 +182,24 @@ int sa_hint_mask(const uint64_t *tables, const uint64_t *table, const uint64_t *
 {
     const struct sa_hint hint = hint_open(tables, table);
     const struct digits digits = {values, lane};
+    struct sa_gaussian gaussian;
     struct sa_ring_work work;
     if (n == 0 || lane < 0 || lane > 2 || out_bytes != chunk_bytes(&hint, n) ||
-        begin(&work, &hint, scratch, scratch_bytes) != SA_OK)
+        (hint.per + hint.group - 1) / hint.group > SA_HINT_ROWS * hint.primes ||
+        begin(&work, &hint, scratch, scratch_bytes) != SA_OK ||
+        !sa_gaussian_open(&gaussian, sa_hint_row(&hint, hint.primes), (size_t)table[3]))
         return SA_ERR_ARGUMENT;
-    uint64_t *const c = work.poly[0], any = 0;
+    uint64_t *const c = work.poly[0], *const rows = beyond(&work), any = 0;
     int64_t *const error = (int64_t *)(void *)work.poly[1];
     uint8_t *to = out;
     sa_ring_key(&work, SA_PLACE_ERROR, error_key);
     sa_ring_key(&work, SA_PLACE_PUBLIC, public_key);
     for (struct sa_hint_part part = {0}; next_part(&hint, n, &part); first++) {
-        draw_gaussian(&work, &hint.gaussian, error, part.coefficients, 0, first * hint.degree);
+        draw_gaussian(&work, &gaussian, error, part.coefficients, 0, first * hint.degree);
+        any |= join_digits(&work, &hint, &digits, &part, rows);
         for (size_t i = 0; i < hint.primes; i++) {
-            const uint64_t *const row = sa_hint_row(&hint, i);
             times_public(&work, &hint, i, secret, first, c);
-            for (size_t at = 0, take; at < part.coefficients; at += take) {
-                take = sa_min(part.coefficients - at, SA_RING_TILE);
-                work.fns->lift(work.ring.q, work.words, error + at, take);
-                work.fns->weigh(work.ring.q, c + at, work.words, take, row[0], row[1]);
-                any |= add_digits(&work, &hint, &digits, &part, row + SA_ROW_WEIGHTS, at, take, c);
-            }
+            add_message(&work, &hint, i, error, rows, part.coefficients, c);
             sa_ring_pack(&work, c, part.coefficients, to);
             to += sa_packed_bytes(part.coefficients, hint.bits);
         }

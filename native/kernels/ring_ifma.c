@@ -5,6 +5,7 @@
 #include <immintrin.h>
 
 #include "../common/ct.h"
+#include "../common/zero.h"
 
 #define SA_ISA ifma
 #define SA_ISA_TARGET SA_TARGET("avx512f,avx512bw,avx512vl,avx512dq,avx512ifma,avx512vpopcntdq")

@@ -17,13 +17,14 @@ from secagg._kernels.backend import Backend
 from secagg._kernels.checked import Kernels
 from secagg._kernels.checks import KEY_BYTES, lane_dtype
 from secagg._kernels.gaussian import gaussian_bound
-from secagg._kernels.hint_plan import HintPlan, hint_moduli, hint_plan
+from secagg._kernels.hint_plan import HintPlan, HintShape, hint_moduli, hint_plan, hint_shape
 from secagg._kernels.plan import RingPlan, aligned_words, ring_modulus, ring_plan
 from secagg.errors import ParameterError
 
 __all__ = [
     "KEY_BYTES",
     "HintPlan",
+    "HintShape",
     "RingPlan",
     "add_mod",
     "aligned_words",
@@ -40,6 +41,7 @@ __all__ = [
     "hint_moduli",
     "hint_open",
     "hint_plan",
+    "hint_shape",
     "hint_store",
     "keystream",
     "lane_dtype",

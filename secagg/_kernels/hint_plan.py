@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -10,7 +11,7 @@ from secagg._kernels.gaussian import gaussian_table
 from secagg._kernels.plan import DEGREES, RingPlan, aligned_words, is_prime, ring_plan
 from secagg.errors import InputError, ParameterError
 
-__all__ = ["HINT_DEGREES", "MAX_PER", "MAX_PRIMES", "MAX_PRODUCT_BITS", "HintPlan", "hint_moduli", "hint_plan"]
+__all__ = ["HintPlan", "HintShape", "hint_moduli", "hint_plan", "hint_shape"]
 
 HINT_DEGREES = DEGREES[1:]
 MAX_PRIMES, MAX_PER, MAX_PRODUCT_BITS = 8, 64, 256
@@ -22,32 +23,23 @@ ROW = 4 + 2 * MAX_PRIMES + LIMBS  # words of a prime, before its digits' weights
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class HintPlan:
-    """What the kernels know of a masking ring; make it with `hint_plan`. Nothing here is secret."""
+class HintShape:
+    """A masking ring's numbers and how values lie in it, without tables; make it with `hint_shape`."""
 
     degree: int
     bits: int
     width: int
     per: int
     spread: int
-    rings: tuple[RingPlan, ...] = field(repr=False)
-    tables: U64 = field(repr=False)
-    table: U64 = field(repr=False)
+    moduli: tuple[int, ...]
 
     @property
     def primes(self) -> int:
-        return len(self.rings)
-
-    @property
-    def moduli(self) -> tuple[int, ...]:
-        return tuple(ring.modulus for ring in self.rings)
+        return len(self.moduli)
 
     @property
     def product(self) -> int:
-        q = 1
-        for prime in self.moduli:
-            q *= prime
-        return q
+        return math.prod(self.moduli)
 
     def coefficients(self, count: int) -> list[int]:
         """How many coefficients each polynomial of a chunk of `count` values carries."""
@@ -63,6 +55,15 @@ class HintPlan:
         """How long the payload of a chunk of `count` values is."""
         whole, rest = divmod(count, self.degree * self.per)
         return self.primes * (whole * self.degree * self.bits // 8 + (-(-rest // self.per) * self.bits + 7) // 8)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HintPlan(HintShape):
+    """What the kernels know of a masking ring; make it with `hint_plan`. Nothing here is secret."""
+
+    rings: tuple[RingPlan, ...] = field(repr=False)
+    tables: U64 = field(repr=False)
+    table: U64 = field(repr=False)
 
 
 @lru_cache(maxsize=64)
@@ -111,9 +112,9 @@ def _row(moduli: tuple[int, ...], i: int, width: int, per: int, spread: int) -> 
     return [*_with_quotient(t, q), t * spread % q, 0, *inverses, *_limbs(before), *weights]
 
 
-@lru_cache(maxsize=32)
-def hint_plan(degree: int, bits: int, primes: int, width: int, per: int, spread: int) -> HintPlan:
-    """The plan of a masking ring, made once.
+@lru_cache(maxsize=256)
+def hint_shape(degree: int, bits: int, primes: int, width: int, per: int, spread: int) -> HintShape:
+    """The shape of a masking ring, cheap: no table is made.
 
     Raises
     ------
@@ -125,28 +126,33 @@ def hint_plan(degree: int, bits: int, primes: int, width: int, per: int, spread:
     moduli = hint_moduli(bits, primes)
     width, per = _integer("width", width, 1, MAX_WIDTH), _integer("per", per, 1, MAX_PER)
     spread = _integer("spread", spread, 1, 1 << MAX_PRODUCT_BITS)
-    product = 1
-    for prime in moduli:
-        product *= prime
-    if product.bit_length() > MAX_PRODUCT_BITS:
+    shape = HintShape(degree, bits, width, per, spread, moduli)
+    if shape.product >> MAX_PRODUCT_BITS:
         raise ParameterError(f"the primes' product must stay below 2^{MAX_PRODUCT_BITS}")
-    limit = 2 * spread << width * per
-    if limit > product:
+    if 2 * spread << width * per > shape.product:
         raise ParameterError(
             f"{per} values of {width} bits and a noise below {spread} do not fit the modulus: fewer values a coefficient, "
             "or more primes"
         )
-    rings = tuple(ring_plan(degree, prime) for prime in moduli)
+    return shape
+
+
+@lru_cache(maxsize=32)
+def hint_plan(degree: int, bits: int, primes: int, width: int, per: int, spread: int) -> HintPlan:
+    """The plan of a masking ring, with its tables, made once; the errors of `hint_shape`."""
+    shape = hint_shape(degree, bits, primes, width, per, spread)
+    rings = tuple(ring_plan(degree, prime) for prime in shape.moduli)
     tables = aligned_words(primes, len(rings[0].table))
     for row, ring in zip(tables, rings, strict=True):
         row[:] = ring.table
     gaussian = gaussian_table()
     header = [primes, width, per, gaussian.shape[1]]
-    words = [*header, *[0] * (LIMIT - len(header)), *_limbs(limit), *[0] * (HEADER - LIMIT - LIMBS)]
+    limit = _limbs(2 * spread << width * per)
+    words = [*header, *[0] * (LIMIT - len(header)), *limit, *[0] * (HEADER - LIMIT - LIMBS)]
     for i in range(primes):
-        words += _row(moduli, i, width, per, spread)
+        words += _row(shape.moduli, i, width, per, spread)
     table = aligned_words(len(words) + gaussian.size)
     table[: len(words)] = words
     table[len(words) :] = gaussian.reshape(-1)
     tables.flags.writeable = table.flags.writeable = False
-    return HintPlan(degree, bits, width, per, spread, rings, tables, table)
+    return HintPlan(degree, bits, width, per, spread, shape.moduli, rings, tables, table)

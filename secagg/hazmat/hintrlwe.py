@@ -90,30 +90,34 @@ class MaskRing:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int):
                 raise ParameterError(f"{name} must be an integer, not {type(value).__name__}")
-        _ = self.plan  # which refuses what does not fit
+        _ = self._shape  # which refuses what does not fit
+
+    @property
+    def _shape(self) -> _kernels.HintShape:
+        return _kernels.hint_shape(self.degree, self.bits, self.primes, self.width, self.per, self.spread)
 
     @property
     def plan(self) -> _kernels.HintPlan:
-        """What the kernels are given."""
+        """What the kernels are given; its tables are made when it is first asked for, and kept."""
         return _kernels.hint_plan(self.degree, self.bits, self.primes, self.width, self.per, self.spread)
 
     @property
     def moduli(self) -> tuple[int, ...]:
         """The primes, largest first."""
-        return self.plan.moduli
+        return self._shape.moduli
 
     @property
     def q(self) -> int:
         """The product of the primes."""
-        return self.plan.product
+        return self._shape.product
 
     def polynomials(self, count: int) -> int:
         """Return how many polynomials a chunk of `count` values takes."""
-        return len(self.plan.coefficients(_count(count)))
+        return len(self._shape.coefficients(_count(count)))
 
     def payload_bytes(self, count: int) -> int:
         """Return how many bytes a masked chunk of `count` values takes."""
-        return self.plan.payload_bytes(_count(count))
+        return self._shape.payload_bytes(_count(count))
 
     def _fields(self) -> tuple[bytes, ...]:
         numbers = (self.degree, self.bits, self.primes)

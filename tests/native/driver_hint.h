@@ -1,4 +1,6 @@
 /* Masks modulo two primes, by their definition. Comes after driver_rlwe.h. */
+#include "../../native/ring.h"
+
 #define HINT_ROW 24
 
 /* Probably prime, which is enough to choose a modulus for a test. */
@@ -19,19 +21,24 @@ static void hint_primes(unsigned bits, size_t count, uint64_t *out)
             out[i++] = q;
 }
 
-/* The sample by its definition: thresholds one by one, from the greatest. */
-static int64_t ref_gaussian(const uint64_t *thresholds, size_t count, const uint8_t *key, uint64_t stream_id, uint64_t index)
+/* The sample of two words by its definition: thresholds one by one, from the greatest. */
+static int64_t ref_sample(const uint64_t *thresholds, size_t count, const uint64_t *words)
 {
     const uint64_t low63 = UINT64_MAX >> 1;
-    uint64_t words[2];
     int64_t size = 0;
-    ref_keystream(key, stream_id, index, (uint8_t *)words, 16);
     for (size_t k = 0; k < count; k++) {
         const uint64_t high = thresholds[k], low = thresholds[count + k];
         if ((words[1] & low63) < high || ((words[1] & low63) == high && (words[0] & low63) < low))
             size++;
     }
     return words[1] > low63 ? -size : size;
+}
+
+static int64_t ref_gaussian(const uint64_t *thresholds, size_t count, const uint8_t *key, uint64_t stream_id, uint64_t index)
+{
+    uint64_t words[2];
+    ref_keystream(key, stream_id, index, (uint8_t *)words, 16);
+    return ref_sample(thresholds, count, words);
 }
 
 /* Thresholds that fall by a factor; the last ones have upper words of 0, and some equal what will be drawn. */
@@ -77,6 +84,49 @@ static void test_hint_gaussian(void)
     }
     CHECK(sa_hint_gaussian(thresholds, COUNT_OF, NULL, 0, key, 0, 0, scratch, scratch_bytes - 1) == SA_ERR_ARGUMENT, "scratch");
     free(scratch - 1);
+}
+
+/* Words that no keystream gives: what meets thresholds exactly, and what begins with zeros, at every length. */
+static void test_hint_samples(void)
+{
+    enum { MANY = 95, ZEROS = 50, SAMPLES = 3 * MANY + 130 };
+    uint64_t *const words = allocate(16 * SAMPLES), thresholds[2 * MANY];
+    int64_t *const out = allocate(8 * SAMPLES);
+    struct sa_gaussian table;
+    hint_thresholds(thresholds, MANY, ZEROS);
+    for (size_t k = MANY - ZEROS; k < MANY; k++) { /* down to thresholds of 1, by factors */
+        thresholds[MANY + k] = (UINT64_MAX >> 1) >> (k + ZEROS - MANY);
+        thresholds[MANY + k] -= thresholds[MANY + k] / 7;
+    }
+    CHECK(sa_gaussian_open(&table, thresholds, MANY) && !sa_gaussian_open(&table, thresholds, MANY + 1), "too many thresholds");
+    CHECK(sa_gaussian_open(&table, thresholds, MANY), "thresholds");
+    for (size_t s = 0; s < SAMPLES; s++) {
+        uint64_t low = next_random() >> 1, high = next_random() >> 1;
+        if (s < 3 * MANY) { /* one below, at, one above */
+            const unsigned __int128 u = ((unsigned __int128)thresholds[s / 3] << 63) + thresholds[MANY + s / 3] + s % 3 - 1;
+            low = (uint64_t)u & (UINT64_MAX >> 1);
+            high = (uint64_t)(u >> 63);
+        } else if (s - 3 * MANY < 126) {
+            const size_t zeros = s - 3 * MANY;
+            high = zeros < 63 ? high >> zeros : 0;
+            low = zeros < 63 ? low : low >> (zeros - 63);
+        } else {
+            low = s % 2 ? 0 : UINT64_MAX >> 1;
+            high = s / 2 % 2 ? 0 : UINT64_MAX >> 1;
+        }
+        words[2 * s] = low | (uint64_t)(s % 5 == 0) << 63;
+        words[2 * s + 1] = high | (uint64_t)(s % 2) << 63;
+    }
+    for (size_t n = SAMPLES; n > SAMPLES - 40; n--) {
+        memset(out, 0x55, 8 * SAMPLES);
+        sa_ring_kernels(0)->gaussian(&table, out, words + 2 * (SAMPLES - n), n);
+        for (size_t s = 0; s < n; s++)
+            CHECK(out[s] == ref_sample(thresholds, MANY, words + 2 * (SAMPLES - n + s)), "sample %zu of %zu", s, n);
+        for (size_t s = n; s < SAMPLES; s++)
+            CHECK(out[s] == 0x5555555555555555, "written beyond %zu", n);
+    }
+    free(words);
+    free(out);
 }
 
 struct hint {
@@ -288,6 +338,7 @@ static void test_hint_ring(unsigned bits, size_t primes, unsigned width, unsigne
 static void test_hint(void)
 {
     test_hint_gaussian();
+    test_hint_samples();
     test_hint_ring(50, 2, 16, 5, 0, 5 * 1024 + 5 * 511 + 3);
     test_hint_ring(60, 2, 23, 4, 1, 4 * 513 + 1);
     test_hint_ring(27, 2, 7, 6, 1, 6 * 100);
