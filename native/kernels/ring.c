@@ -1,4 +1,5 @@
 /* Polynomials of Z_q[X]/(X^N + 1): the entries, and the samplers, which read the keystream of mask.c. */
+#include "../common/ct.h"
 #include "../common/zero.h"
 #include "../ring.h"
 
@@ -94,7 +95,7 @@ void sa_ring_draw_uniform_add(const struct sa_ring_work *work, uint64_t *acc, si
 /* The return code reveals whether all are canonical. CT: secret=values; public=ring, n */
 static int check_canonical(const struct sa_ring *ring, const uint64_t *values, size_t n)
 {
-    return sa_ring_kernels(ring->bits)->above(ring->q - 1, values, n) >> 63 != 0 ? SA_ERR_RESIDUE : SA_OK;
+    return sa_ct_reveal(sa_ring_kernels(ring->bits)->above(ring->q - 1, values, n) >> 63) != 0 ? SA_ERR_RESIDUE : SA_OK;
 }
 
 /* CT: secret=polys; public=table, count */
