@@ -64,7 +64,8 @@ static void draw(const struct sa_ring_work *work, unsigned place, uint64_t strea
 void sa_ring_draw_uniform(const struct sa_ring_work *work, uint64_t *out, size_t n, unsigned place, uint64_t stream_id,
                           uint64_t index)
 {
-    SA_TILES(draw(work, place, stream_id, 2 * at, 2 * take); work->fns->uniform(work->ring.q, out + i, work->words, take);)
+    SA_TILES(draw(work, place, stream_id, 2 * at, 2 * take); work->fns->uniform(work->ring.q, out + i, work->words, take);
+             sa_ct_mark(out + i, 8 * take);)
 }
 
 /* CT: secret=out, the key; public=all else */
@@ -72,7 +73,8 @@ void sa_ring_draw_ternary(const struct sa_ring_work *work, uint64_t *out, size_t
                           uint64_t index)
 {
     SA_TILES(draw(work, place, stream_id, at / 2, (take + 1) / 2);
-             work->fns->ternary(work->ring.q, out + i, work->words, take);)
+             work->fns->ternary(work->ring.q, out + i, work->words, take);
+             sa_ct_mark(out + i, 8 * take);)
 }
 
 /* CT: secret=acc, the key; public=all else */
@@ -89,6 +91,7 @@ void sa_ring_draw_uniform_add(const struct sa_ring_work *work, uint64_t *acc, si
     sa_ring_add_fn *const fn = minus ? work->fns->subtract : work->fns->add;
     SA_TILES(draw(work, place, stream_id, 2 * at, 2 * take);
              work->fns->uniform(work->ring.q, work->residues, work->words, take);
+             sa_ct_mark(work->residues, 8 * take);
              fn(work->ring.q, acc + i, work->residues, take);)
 }
 

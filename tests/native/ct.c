@@ -1,5 +1,6 @@
 /* Runs the cases of ct.h on every implementation that the tool can run; a line for each: implementation, kernel, what was marked,
- * reports. `ct control NAME` runs one leak that was built in, which the tool must report. */
+ * reports. `ct only NAME` keeps to one implementation;
+ * `ct control NAME` runs one leak that was built in, which the tool must report. */
 #define _GNU_SOURCE
 #include "ct.h"
 
@@ -28,11 +29,10 @@ static unsigned reports_of(void (*run)(void))
     unsigned found = REPORTS() - before;
 #ifdef CT_TRACE
     const uint64_t path = trace_path, steps = trace_steps;
-    for (uint64_t seed = 2; seed <= 3; seed++) {
-        prepare(seed);
-        run();
-        found += trace_path != path || trace_steps != steps;
-    }
+    prepare(2);
+    run();
+    found += trace_path != path || trace_steps != steps;
+    fprintf(stderr, "%s %s: %llu instructions\n", sa_selected(), ct_running, (unsigned long long)steps);
     if (steps < 10) {
         fprintf(stderr, "%s: nothing was traced\n", sa_selected());
         ct_faults++;
@@ -60,13 +60,17 @@ int main(int argc, char **argv)
 #ifdef CT_TRACE
     trace_prepare();
 #endif
+    const char *const only = argc == 3 && strcmp(argv[1], "only") == 0 ? argv[2] : NULL;
     if (argc == 3 && strcmp(argv[1], "control") == 0)
         return run_control(argv[2]);
     for (size_t i = 0; (name = sa_available(i)) != NULL; i++) {
+        if (only != NULL && strcmp(only, name) != 0)
+            continue;
         if (sa_select(name) != SA_OK)
             return 2;
         for (size_t k = 0; k < ct_count; k++) {
             ct_faults = 0;
+            ct_running = ct_cases[k].name;
             const unsigned found = reports_of(ct_cases[k].run);
             printf("%s %s %s %s %u\n", TOOL, name, ct_cases[k].name, ct_secrets, found);
             bad |= found != 0 || ct_faults != 0;
