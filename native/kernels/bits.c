@@ -45,7 +45,7 @@ static int bits_unpack(int lane, const uint8_t *buf, size_t buf_bytes, unsigned 
     return bad;
 }
 
-/* CT: secret=acc, bufs' bytes; public=n, bufs, nbufs, buf_bytes, w. The return code reveals whether padding is zero. */
+/* CT: secret=acc, *bufs; public=n, bufs, nbufs, buf_bytes, w. The return code reveals whether padding is zero. */
 static int bits_unpack_add(int lane, void *acc, size_t n, const uint8_t *const *bufs, size_t nbufs, size_t buf_bytes,
                            unsigned w)
 {
@@ -77,10 +77,12 @@ static int bits_unpack_add(int lane, void *acc, size_t n, const uint8_t *const *
     {                                                                                                             \
         return bits_unpack(lane, buf, buf_bytes, w, out, n);                                                      \
     }                                                                                                             \
+    /* CT: secret=acc, buf; public=n, buf_bytes, w. The return code reveals whether padding is zero. */       \
     int sa_bits_unpack_add_u##bits(uint##bits##_t *acc, size_t n, const uint8_t *buf, size_t buf_bytes, unsigned w) \
     {                                                                                                             \
         return bits_unpack_add(lane, acc, n, &buf, 1, buf_bytes, w);                                              \
     }                                                                                                             \
+    /* CT: secret=acc, *bufs; public=n, bufs, nbufs, buf_bytes, w. The code: as before. */                                \
     int sa_bits_unpack_add_many_u##bits(uint##bits##_t *acc, size_t n, const uint8_t *const *bufs, size_t nbufs,  \
                                         size_t buf_bytes, unsigned w)                                             \
     {                                                                                                             \

@@ -45,6 +45,7 @@ static int run_control(const char *name)
 {
     for (size_t i = 0; i < COUNT(controls); i++)
         if (strcmp(controls[i].name, name) == 0) {
+            ct_running = name;
             printf("%s %s %u\n", TOOL, name, reports_of(controls[i].run));
             return 0;
         }
