@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from support.ct_lines import ALWAYS, functions
 
 ROOT = Path(__file__).resolve().parents[2]
