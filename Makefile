@@ -39,7 +39,7 @@ INTEGRATIONS := $(sort $(patsubst tests/integrations/%/requirements.txt,%,$(wild
 PREVIOUS := $(sort $(patsubst tests/integrations/%/requirements-previous.txt,%-previous,\
 	$(wildcard tests/integrations/*/requirements-previous.txt)))
 
-.PHONY: help install demo test test-integrations test-all cross lint format docs bench bench-full dist clean FORCE
+.PHONY: help install demo test test-integrations test-all cross ct lint format docs bench bench-full dist clean FORCE
 
 help:  ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -88,6 +88,12 @@ cross: $(STAMP)  ## Run the C tests as AArch64 and on older x86 under emulation;
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 			gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user; fi
 	$(PYTEST) tests/native/test_cross.py
+
+ct: $(STAMP)  ## Look for secrets in what the C kernels do; FULL=1 for every tool; as root, first install what is missing
+	@if ! { command -v valgrind && command -v clang && ls /usr/include/valgrind/memcheck.h; } >/dev/null 2>&1 && [ "$$(id -u)" = 0 ]; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+			valgrind libc6-dbg clang libclang-rt-14-dev binutils; fi
+	SECAGG_CT_REQUIRED=1 $(PYTEST) $(if $(FULL),,-m "not slow") tests/native/test_ct.py tests/native/test_timing.py
 
 lint: $(STAMP)  ## Check style, types and the import layers
 	$(BIN)/ruff check .

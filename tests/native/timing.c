@@ -28,21 +28,29 @@ static void put_key(int class)
     words_below((uint8_t *)key, 2, UINT64_MAX, class);
 }
 
-/* From -1 to 1, times `small` in class 0. */
-static void singles(int class, float small)
+/* From -1 to 1; in class 0 of these only the bits of `keep`. In integers, as arithmetic would itself take two times. */
+static void singles(int class, uint32_t keep)
 {
-    const float factors[2] = {small, 1.0f};
+    const uint32_t mask = keep | (uint32_t)sa_ct_hide(0 - (uint64_t)class);
     put_key(1);
-    for (size_t i = 0; i < 1024; i++)
-        ((float *)(void *)a)[i] = (float)((double)(int64_t)next_random() / 9.3e18) * factors[class];
+    for (size_t i = 0; i < 1024; i++) {
+        const float v = (float)((double)(int64_t)next_random() / 9.3e18);
+        uint32_t bits;
+        memcpy(&bits, &v, 4);
+        ((uint32_t *)(void *)a)[i] = bits & mask;
+    }
 }
 
-static void doubles(int class, double small)
+static void doubles(int class, uint64_t keep)
 {
-    const double factors[2] = {small, 1.0};
+    const uint64_t mask = keep | sa_ct_hide(0 - (uint64_t)class);
     put_key(1);
-    for (size_t i = 0; i < 1024; i++)
-        ((double *)(void *)a)[i] = (double)(int64_t)next_random() / 9.3e18 * factors[class];
+    for (size_t i = 0; i < 1024; i++) {
+        const double v = (double)(int64_t)next_random() / 9.3e18;
+        uint64_t bits;
+        memcpy(&bits, &v, 8);
+        ((uint64_t *)(void *)a)[i] = bits & mask;
+    }
 }
 
 static void put_bytes(int class) /* equal, or different in the first byte */
@@ -92,15 +100,15 @@ static void run_uniform(void)
 
 static void put_singles(int class) /* zeros, or anything, of which a quarter is clipped */
 {
-    singles(class, 0.0f);
+    singles(class, 0);
 }
-static void put_tiny_singles(int class) /* too small for a float to hold in full, or anything */
+static void put_tiny_singles(int class) /* subnormal, or anything */
 {
-    singles(class, 0x1p-130f);
+    singles(class, 0x807fffff);
 }
 static void put_tiny_doubles(int class)
 {
-    doubles(class, 0x1p-1026);
+    doubles(class, 0x800fffffffffffff);
 }
 static void run_rounding(void)
 {
