@@ -39,7 +39,9 @@ DECODERS = {
 PROTOCOLS = sorted(path.parent.name for path in V1.glob("*/frames.json"))
 FRAMES = {protocol: json.loads((V1 / protocol / "frames.json").read_text("utf-8")) for protocol in PROTOCOLS}
 FACTS = {protocol: json.loads((V1 / protocol / "facts.json").read_text("utf-8")) for protocol in PROTOCOLS}
-CASES = [pytest.param(p, entry, id=f"{p}-{i}-kind-{entry['kind']}") for p in PROTOCOLS for i, entry in enumerate(FRAMES[p])]
+CASES = [
+    pytest.param(p, entry, id=f"{p}-{i}-kind-{entry['kind']}") for p in PROTOCOLS for i, entry in enumerate(FRAMES[p])
+]
 
 
 def plain(value):

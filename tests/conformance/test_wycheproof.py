@@ -61,7 +61,10 @@ def test_x25519() -> None:
                 pair.agree(public)
             found["refused: low order" if "ZeroSharedSecret" in flags else "refused: not canonical"] += 1
         else:
-            assert test["result"] in {"valid", "acceptable"}  # the latter: points of the twist, whose results are as safe
+            assert test["result"] in {
+                "valid",
+                "acceptable",
+            }  # the latter: points of the twist, whose results are as safe
             assert pair.agree(public) == shared, test
             found["agreed"] += 1
     _never_decreased(found, X25519)

@@ -75,7 +75,9 @@ def _frames(protocol: str) -> list[dict[str, Any]]:
         if case["op"] == "answer" and found[ANSWER] < SAMPLES:
             found[ANSWER] += 1
             plain = case["output"]["plaintext"]
-            out.append({"kind": ANSWER, "frame": plain, "body": text(reference.read(bytes.fromhex(plain), reference.ANSWER))})
+            out.append(
+                {"kind": ANSWER, "frame": plain, "body": text(reference.read(bytes.fromhex(plain), reference.ANSWER))}
+            )
     if set(found) != set(KINDS[protocol]):
         raise SystemExit(f"{protocol}: no frame of kinds {set(KINDS[protocol]) - set(found)}")
     return sorted(out, key=lambda made: made["kind"])
@@ -120,7 +122,9 @@ def _round(protocol: str, folder: Path) -> dict[str, Any]:
     rows = {}
     for path in sorted(folder.glob("*.ledger")):
         with contextlib.closing(sqlite3.connect(path)) as db:
-            rows[path.name] = text(db.execute("SELECT round, phase, mark, digest, frame FROM frames ORDER BY 1, 2").fetchall())
+            rows[path.name] = text(
+                db.execute("SELECT round, phase, mark, digest, frame FROM frames ORDER BY 1, 2").fetchall()
+            )
     for name in set(parties) - {"ana", HOLDER}:
         (folder / f"{name}.ledger").unlink()
     made = {"session": server.session.hex(), "roster_hash": roster.hash().hex(), "params_hash": params.hash.hex()}

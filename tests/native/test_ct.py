@@ -99,7 +99,9 @@ def _need(what: str, *, there: bool) -> None:
 
 
 def _run(command: list[str], **extra: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=1500, env={**os.environ, **extra})
+    return subprocess.run(
+        command, check=False, capture_output=True, text=True, timeout=1500, env={**os.environ, **extra}
+    )
 
 
 class Tool:
@@ -137,7 +139,9 @@ def _built(tool: str, compiler: str, flags: list[str], folder: Path) -> Tool:
     _need(compiler, there=shutil.which(compiler) is not None)
     wrapper: list[str] = []
     if tool == "memcheck":
-        _need("valgrind", there=shutil.which("valgrind") is not None and Path("/usr/include/valgrind/memcheck.h").exists())
+        _need(
+            "valgrind", there=shutil.which("valgrind") is not None and Path("/usr/include/valgrind/memcheck.h").exists()
+        )
         wrapper = ["valgrind", "-q"]
     if tool == "trace":
         # Bound at once, so that a first call takes no other path than a second.
@@ -172,7 +176,9 @@ BUILDS = {
 EVERYDAY = {"memcheck", "msan"}
 
 
-@pytest.fixture(scope="module", params=[pytest.param(b, marks=[] if b in EVERYDAY else [pytest.mark.slow]) for b in BUILDS])
+@pytest.fixture(
+    scope="module", params=[pytest.param(b, marks=[] if b in EVERYDAY else [pytest.mark.slow]) for b in BUILDS]
+)
 def tool(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Tool:
     compiler, flags = BUILDS[request.param]
     return _built(request.param.split()[0], compiler, flags, tmp_path_factory.mktemp("ct"))
@@ -218,10 +224,15 @@ def test_no_secret_decides_anything(tool: Tool) -> None:
 
 @pytest.mark.slow
 def test_only_public_numbers_divide(tmp_path: Path) -> None:
-    _need("gcc and objdump for x86-64", there=X86 and shutil.which("gcc") is not None and shutil.which("objdump") is not None)
+    _need(
+        "gcc and objdump for x86-64",
+        there=X86 and shutil.which("gcc") is not None and shutil.which("objdump") is not None,
+    )
     found: set[str] = set()
     for source in SOURCES:
-        built = _run(["gcc", *FLAGS, "-O3", "-I", str(ROOT / "native" / "include"), "-c", str(source), "-o", str(tmp_path / "o")])
+        built = _run(
+            ["gcc", *FLAGS, "-O3", "-I", str(ROOT / "native" / "include"), "-c", str(source), "-o", str(tmp_path / "o")]
+        )
         assert built.returncode == 0, built.stderr
         name = ""
         for line in _run(["objdump", "-d", "--no-show-raw-insn", str(tmp_path / "o")]).stdout.splitlines():
@@ -242,7 +253,17 @@ def test_every_kernel_of_this_machine_is_driven(driver: str, tmp_path: Path) -> 
     objects = []
     for source in [HERE / f"{driver}.c", *SOURCES]:
         objects.append(str(tmp_path / f"{source.stem}.o"))
-        command = ["gcc", *FLAGS, *(DRIVER if driver == "ct" else []), "-O0", "--coverage", "-I", str(ROOT / "native" / "include"), "-c", str(source)]
+        command = [
+            "gcc",
+            *FLAGS,
+            *(DRIVER if driver == "ct" else []),
+            "-O0",
+            "--coverage",
+            "-I",
+            str(ROOT / "native" / "include"),
+            "-c",
+            str(source),
+        ]
         built = _run([*command, "-o", objects[-1]])
         assert built.returncode == 0, built.stderr
     assert _run(["gcc", "--coverage", *objects, "-lm", "-o", str(tmp_path / "all")]).returncode == 0

@@ -1,8 +1,9 @@
 """Timing: the time of Shamir, comparison, samplers and stochastic rounding does not tell two classes of secrets apart.
 
-No time is asserted, only that two distributions taken in random order are alike: |t| of Welch's test below 10, where chance gives 2
-or 3 and the comparison that stops early, in the same run, some thousands. A busy machine can disturb one class more than the other, so a
-pair that differs is measured again, up to three times, with four times as much each; a real difference only grows.
+No time is asserted, only that two distributions taken in random order are alike: |t| of Welch's test below 10, where chance
+gives 2 or 3 and the comparison that stops early, in the same run, some thousands. A busy machine can disturb one class more than
+the other, so a pair that differs is measured again, up to three times, with four times as much each; a real difference only
+grows.
 """
 
 from __future__ import annotations
@@ -21,7 +22,16 @@ SOURCES = [
     *sorted((ROOT / "native").glob("*.c")),
     *sorted(p for p in (ROOT / "native" / "kernels").glob("*.c") if not p.name.endswith(".inc.c")),
 ]
-FLAGS = ["-std=c11", "-O3", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-Wno-unused-function", "-Wno-unused-variable"]
+FLAGS = [
+    "-std=c11",
+    "-O3",
+    "-ffp-contract=off",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-Wno-unused-function",
+    "-Wno-unused-variable",
+]
 BOUND = 10.0
 KERNELS = {
     "equal", "split", "combine", "ternary", "binomial", "uniform", "rounding", "rounding-tiny-f32", "rounding-tiny-f64",

@@ -42,7 +42,9 @@ def _find(name: str, texts: list[str]) -> tuple[str, int] | None:
     patterns += [re.sub(r"_f(32|64)_u(16|32|64)$", r"_f##\\w+##_u##\\w+", name)]
     for pattern in patterns:
         for text in texts:
-            if found := re.search(rf"^[ ]*(?:int|void|size_t|uint64_t) {pattern}\((?=[^;]*?\)\s*\{{)", text, re.MULTILINE):
+            if found := re.search(
+                rf"^[ ]*(?:int|void|size_t|uint64_t) {pattern}\((?=[^;]*?\)\s*\{{)", text, re.MULTILINE
+            ):
                 return text, found.start()
     return None
 
