@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from fuzz.recipe import Recipe, change
+from fuzz.recipe import CHANGES, Recipe, change
 from fuzz.targets.frames import encode
 from secagg import FixedPoint, Identity, Integer, Layout, Params, Receipt, Roster
 from secagg.cli.toml import read_params, write_params
@@ -60,8 +60,8 @@ class ParamsBytes:
             given = recipe.rest()
         else:
             value = msgspec.msgpack.decode(self._good[recipe.below(len(self._good))])
-            while recipe.left > 0:
-                value = change(recipe, value)
+            for _ in range(CHANGES):
+                value = change(recipe, value) if recipe.left > 0 else value
             given = encode(value)
         try:
             made = Params.from_bytes(given)

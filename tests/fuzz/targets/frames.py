@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from fuzz.recipe import Recipe, change
+from fuzz.recipe import CHANGES, Recipe, change
 from secagg.errors import AuthenticationError, DecodeError
 from secagg.protocols.ckks.messages import decoders as ckks_decoders
 from secagg.protocols.pairwise.messages import Kind, answer_decoder
@@ -70,8 +70,8 @@ class Bodies:
             body = recipe.rest()
         else:
             number, value = self._bodies[recipe.below(len(self._bodies))]
-            while recipe.left > 0:
-                value = change(recipe, value)
+            for _ in range(CHANGES):
+                value = change(recipe, value) if recipe.left > 0 else value
             body = encode(value)
         try:
             made = decode_body(body, self._decoders[number], "c0")

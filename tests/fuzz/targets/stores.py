@@ -7,7 +7,7 @@ import sqlite3
 
 import msgspec
 
-from fuzz.recipe import ODD, Recipe, change
+from fuzz.recipe import CHANGES, ODD, Recipe, change
 from fuzz.targets.files import OneFile
 from fuzz.targets.frames import encode
 from secagg import Client, KeyHolder
@@ -77,7 +77,9 @@ class Snapshots:
         else:
             plain = msgspec.msgpack.decode(open_snapshot(good, identity=identity, roster=table.roster))
             core = msgspec.msgpack.decode(plain[-1])
-            while recipe.left > 0:
+            for _ in range(CHANGES):
+                if recipe.left <= 0:
+                    break
                 if recipe.byte() % 4:
                     core = change(recipe, core)
                 else:

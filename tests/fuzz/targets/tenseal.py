@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
-from fuzz.recipe import Recipe, change
+from fuzz.recipe import CHANGES, Recipe, change
 from secagg import Identity
 from secagg.errors import AbortError, DecodeError, ParameterError, PeerError
 from secagg.integrations.tenseal import PublicContext, SumServer
@@ -49,7 +49,9 @@ class Seal:
 
     def _changed(self, recipe: Recipe, data: bytes) -> bytes:
         """Return the message with something changed in it as protobuf, as SEAL objects, or as bytes."""
-        while recipe.left > 0:
+        for _ in range(CHANGES):
+            if recipe.left <= 0:
+                break
             how = recipe.byte() % 4
             if how == 0:
                 data = change_bytes(recipe, data)
@@ -165,7 +167,9 @@ class Messages:
         kind, envelope, body = taken_apart(message)
         fields = msgspec.msgpack.decode(envelope.payload)
         signed = recipe.byte() % 4
-        while recipe.left > 0:
+        for _ in range(CHANGES):
+            if recipe.left <= 0:
+                break
             how = recipe.byte() % 4
             if how == 0:
                 body = change_bytes(recipe, body, within=300)
