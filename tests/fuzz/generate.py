@@ -10,9 +10,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from fuzz import corpora  # noqa: E402  # the path comes first
-from fuzz.session import REMARK  # noqa: E402
-from fuzz.targets import TARGETS, load  # noqa: E402
+from fuzz import corpora  # the path comes first
+from fuzz.session import REMARK
+from fuzz.targets import TARGETS, load
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ import atheris
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from fuzz.targets import load  # noqa: E402  # the path comes first
+from fuzz.targets import load  # the path comes first
 
 # Whatever of the package is imported from here on tells the fuzzer which branches it took.
 with atheris.instrument_imports(include=["secagg"]):

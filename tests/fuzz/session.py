@@ -18,9 +18,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from fuzz import corpora  # noqa: E402  # the path comes first
-from fuzz.native import build  # noqa: E402
-from fuzz.targets import TARGETS  # noqa: E402
+from fuzz import corpora  # the path comes first
+from fuzz.native import build
+from fuzz.targets import TARGETS
 
 ROOT = Path(__file__).resolve().parents[2]
 WORK = ROOT / ".fuzz"
@@ -29,7 +29,13 @@ MEMORY_MB = 1500
 LONGEST = 4096
 PROGRESS = re.compile(r"#\d+\s|INFO:|WARNING: Failed to find")
 # An upload of many steps, or a hostile file, needs room; nothing else does.
-FLAGS = [f"-timeout={TIMEOUT}", f"-rss_limit_mb={MEMORY_MB}", f"-max_len={LONGEST}", "-print_final_stats=1", "-verbosity=1"]
+FLAGS = [
+    f"-timeout={TIMEOUT}",
+    f"-rss_limit_mb={MEMORY_MB}",
+    f"-max_len={LONGEST}",
+    "-print_final_stats=1",
+    "-verbosity=1",
+]
 
 
 def command(name: str) -> list[str]:

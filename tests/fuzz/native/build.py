@@ -11,8 +11,19 @@ __all__ = ["TARGETS", "built", "compiler"]
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 TARGETS = tuple(sorted(path.stem.removeprefix("fuzz_") for path in HERE.glob("fuzz_*.c")))
-SOURCES = [*sorted((ROOT / "native").glob("*.c")), *sorted(p for p in (ROOT / "native" / "kernels").glob("*.c") if ".inc" not in p.name)]
-FLAGS = ["-std=c11", "-O1", "-g", "-ffp-contract=off", "-fno-sanitize-recover=all", "-I", str(ROOT / "native" / "include")]
+SOURCES = [
+    *sorted((ROOT / "native").glob("*.c")),
+    *sorted(p for p in (ROOT / "native" / "kernels").glob("*.c") if ".inc" not in p.name),
+]
+FLAGS = [
+    "-std=c11",
+    "-O1",
+    "-g",
+    "-ffp-contract=off",
+    "-fno-sanitize-recover=all",
+    "-I",
+    str(ROOT / "native" / "include"),
+]
 SANITIZE = "-fsanitize=address,undefined"
 
 

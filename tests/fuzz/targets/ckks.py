@@ -36,7 +36,9 @@ class CkksLiar(Liar):
     def tag(self, chunk: Chunk) -> bytes:
         place = (chunk.round_id, chunk.segment, chunk.index)
         key_hash = self.table.server._core._state.key.hash
-        frame, _ = make_chunk(chunk.session, chunk.sender, place, key_hash, chunk.payload, self.identity(chunk.sender).sign)
+        frame, _ = make_chunk(
+            chunk.session, chunk.sender, place, key_hash, chunk.payload, self.identity(chunk.sender).sign
+        )
         return decode_frame(frame, max_bytes=1 << 30)[1].tag
 
     def unseal(self, kind: int, name: str, body: list) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 import tempfile
+import weakref
 from pathlib import Path
 
 import msgspec
@@ -19,6 +20,8 @@ from support.encrypted import Encrypted
 from support.federation import Federation
 from support.live import ENCODINGS
 
+MEMORY = Path("/dev/shm")
+
 
 def examples() -> list[Params]:
     """Params of every kind."""
@@ -33,13 +36,18 @@ def examples() -> list[Params]:
     ]
 
 
+def folder_for(owner: object) -> Path:
+    """Return a new directory, in memory where there is one, that goes when its owner does."""
+    made = tempfile.mkdtemp(prefix="secagg-fuzz-", dir=MEMORY if MEMORY.is_dir() else None)
+    weakref.finalize(owner, shutil.rmtree, made)
+    return Path(made)
+
+
 class OneFile:
     """A place for the bytes under test."""
 
     def __init__(self) -> None:
-        here = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: PTH112
-        self._home = tempfile.TemporaryDirectory(prefix="secagg-fuzz-", dir=here)
-        self.path = Path(self._home.name) / "file"
+        self.path = folder_for(self) / "file"
         self.path.write_bytes(b"")
         self.path.chmod(0o600)
 

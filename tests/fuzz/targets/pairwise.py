@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from fuzz.recipe import Recipe, change
+from fuzz.targets.files import folder_for
 from fuzz.targets.frames import encode
 from fuzz.targets.receive import Liar, Receiver, Sent, Stage
 from secagg.errors import AuthenticationError
@@ -23,15 +22,13 @@ from support.watch import Watch
 
 PHASES = ("keys", "shares", "masked", "unmask")
 VICTIM = "c1"
-MEMORY = Path("/dev/shm")
 
 
 class Table(Federation):
     """A federation of five of whom four are asked, and one of these may fall silent before its update."""
 
     def __init__(self, phase: str, *, silent: bool, ledger: bool = False) -> None:
-        self._home = tempfile.TemporaryDirectory(prefix="secagg-fuzz-", dir=MEMORY if MEMORY.is_dir() else None)
-        home = Path(self._home.name) if ledger else None
+        home = folder_for(self) if ledger else None
         super().__init__(5, ledgers=home, rounds_per_setup=2, min_clients=3, frame_bytes=64)
         self.silent = ["c3"] if silent else []
         self.watch = Watch()
@@ -155,9 +152,16 @@ class ToClient(Receiver):
     liar = PairwiseLiar
 
     def stages(self) -> list[Any]:
-        kinds = [*((phase, False, False) for phase in PHASES), ("unmask", True, False), ("masked", False, True), ("unmask", True, True)]
+        kinds = [
+            *((phase, False, False) for phase in PHASES),
+            ("unmask", True, False),
+            ("masked", False, True),
+            ("unmask", True, True),
+        ]
         return [
-            functools.partial(lambda phase, silent, ledger: Stage(Table(phase, silent=silent, ledger=ledger), VICTIM), *kind)
+            functools.partial(
+                lambda phase, silent, ledger: Stage(Table(phase, silent=silent, ledger=ledger), VICTIM), *kind
+            )
             for kind in kinds
         ]
 

@@ -48,7 +48,13 @@ class Stage:
         told = [(SERVER, frame) for frame in dict.fromkeys(itertools.chain(*self.inbox.values()))]
         mine = [(SERVER, frame) for frame in self.inbox.get(victim, ())]
         # The phase's own frames come first, and twice: an input of few bytes is most likely about these.
-        self.frames: Sent = [*self.sent, *mine, *told, *table.up[::-1], *((SERVER, frame) for _, frame in table.down[::-1])]
+        self.frames: Sent = [
+            *self.sent,
+            *mine,
+            *told,
+            *table.up[::-1],
+            *((SERVER, frame) for _, frame in table.down[::-1]),
+        ]
         self.saved = _save(table.server) if victim == SERVER else self.party.snapshot()
 
     @property
@@ -71,7 +77,7 @@ class Stage:
         return True
 
     def finish(self) -> None:
-        """End the round with what honest parties say. If nobody believed a lie its sum is exact; if somebody did, it may abort."""
+        """End the round with what honest parties say. If nobody believed a lie it ends; if somebody did, it may abort."""
         table = self.table
         self._phase([*self.sent] if self.victim == SERVER else table.hand(self.inbox))
         while table.server.phase != "idle":
@@ -183,7 +189,15 @@ class Liar:
         return self.changed(recipe, value) if value[:2] == b"SA" and recipe.byte() % 2 else None
 
     def chunk(self, recipe: Recipe, found: Chunk) -> bytes:
-        parts = [found.session, found.sender, found.round_id, found.segment, found.index, found.tag, bytes(found.payload)]
+        parts = [
+            found.session,
+            found.sender,
+            found.round_id,
+            found.segment,
+            found.index,
+            found.tag,
+            bytes(found.payload),
+        ]
         for _ in range(1 + recipe.byte() % 2):
             at = (6, 2, 3, 4, 1, 0, 5)[recipe.below(7)]
             parts[at] = change(recipe, parts[at])

@@ -24,27 +24,38 @@ COLUMNS = {
     "closed": ("session", "round"),
     "frames": ("session", "round", "phase", "mark", "digest", "frame", "checksum"),
 }
+_ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i AS"
 SCRIPTS = (
-    "DROP TABLE frames", "DROP TABLE owner", "DELETE FROM owner", "DELETE FROM frames", "DROP TABLE closed",
-    "CREATE TABLE more (a)", "CREATE TRIGGER t AFTER INSERT ON frames BEGIN DELETE FROM frames; END",
+    "DROP TABLE frames",
+    "DROP TABLE owner",
+    "DELETE FROM owner",
+    "DELETE FROM frames",
+    "DROP TABLE closed",
+    "CREATE TABLE more (a)",
+    "CREATE TRIGGER t AFTER INSERT ON frames BEGIN DELETE FROM frames; END",
     "CREATE TRIGGER t AFTER UPDATE ON owner BEGIN UPDATE owner SET records = 0; END",
-    "ALTER TABLE frames RENAME TO f; CREATE VIEW frames AS SELECT * FROM f",
-    "ALTER TABLE closed RENAME TO c; CREATE VIEW closed AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
-    " SELECT i AS session, i AS round FROM n",
-    "ALTER TABLE frames RENAME TO f; CREATE VIEW frames AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
-    " SELECT i AS session, i AS round, i AS phase, i AS mark, i AS digest, i AS frame, i AS checksum FROM n",
-    "ALTER TABLE frames RENAME COLUMN mark TO m", "ALTER TABLE frames ADD COLUMN more", "PRAGMA user_version = 5",
-    "PRAGMA application_id = 0", "INSERT INTO owner SELECT * FROM owner", "INSERT INTO closed VALUES (x'00', 9223372036854775807)",
-    "UPDATE frames SET frame = zeroblob(100000)", "UPDATE owner SET me = CAST(x'ff80' AS TEXT)",
-    "UPDATE closed SET round = 9223372036854775807", "PRAGMA journal_mode = WAL",
-)  # fmt: skip
+    "ALTER TABLE frames RENAME TO f\nCREATE VIEW frames AS SELECT * FROM f",
+    f"ALTER TABLE closed RENAME TO c\nCREATE VIEW closed AS {_ENDLESS} session, i AS round FROM n",
+    f"ALTER TABLE frames RENAME TO f\nCREATE VIEW frames AS {_ENDLESS} session, i AS round, i AS phase, i AS mark, "
+    "i AS digest, i AS frame, i AS checksum FROM n",
+    "ALTER TABLE frames RENAME COLUMN mark TO m",
+    "ALTER TABLE frames ADD COLUMN more",
+    "PRAGMA user_version = 5",
+    "PRAGMA application_id = 0",
+    "INSERT INTO owner SELECT * FROM owner",
+    "INSERT INTO closed VALUES (x'00', 9223372036854775807)",
+    "UPDATE frames SET frame = zeroblob(100000)",
+    "UPDATE owner SET me = CAST(x'ff80' AS TEXT)",
+    "UPDATE closed SET round = 9223372036854775807",
+    "PRAGMA journal_mode = WAL",
+)
 
 
 class Snapshots:
     """`Client.restore` and `KeyHolder.restore`.
 
-    The first byte says whose snapshot, the second whether the rest is laid over the sealed bytes or changes what was sealed, which
-    only the owner of the identity can do: a snapshot of another version, or a bug of ours.
+    The first byte says whose snapshot, the second whether the rest is laid over the sealed bytes or changes what was sealed. The
+    latter only the owner of the identity can do: it stands for a snapshot of another version.
     """
 
     def __init__(self) -> None:
@@ -142,7 +153,7 @@ class LedgerFile(OneFile):
             db.set_progress_handler(lambda: next(steps, None) is None, 10_000)  # a script of ours may have no end
             while recipe.left > 0:
                 if recipe.byte() % 4 == 0:
-                    for statement in SCRIPTS[recipe.below(len(SCRIPTS))].split("; "):
+                    for statement in SCRIPTS[recipe.below(len(SCRIPTS))].split("\n"):
                         db.execute(statement)
                     continue
                 table = list(COLUMNS)[recipe.below(3)]
@@ -177,5 +188,10 @@ class LedgerFile(OneFile):
 
     def seeds(self) -> list[bytes]:
         scripts = [bytes([2, 0, at]) for at in range(len(SCRIPTS))]
-        odd = [bytes([2, 1, table, column, value, 1]) for table in range(3) for column in range(7) for value in (0, 4, 12, 20, 30)]
+        odd = [
+            bytes([2, 1, table, column, value, 1])
+            for table in range(3)
+            for column in range(7)
+            for value in (0, 4, 12, 20, 30)
+        ]
         return [*scripts, *odd, b"\x00", b"\x00SQLite format 3\x00", b"\x01\x00\x00\x00\x60\x00\x01"]

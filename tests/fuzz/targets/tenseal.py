@@ -67,7 +67,9 @@ class Seal:
             number, wire, content = parts[at]
             if how == 1:
                 extra = (number, wire, content)
-                parts = [parts[:at] + parts[at + 1 :], [*parts, extra], parts[::-1], [*parts, (15, 0, recipe.byte())]][recipe.below(4)]
+                parts = [parts[:at] + parts[at + 1 :], [*parts, extra], parts[::-1], [*parts, (15, 0, recipe.byte())]][
+                    recipe.below(4)
+                ]
             elif how == 2 or wire != 2:
                 if wire == 0:
                     changed = change(recipe, content)
@@ -118,7 +120,9 @@ class Seal:
 
     def seeds(self) -> list[bytes]:
         public = self._shared.public().to_bytes()
-        edits = [bytes([what, 0, how, at, 3, 9, at, 8, 1, 2, 3]) for what in range(8) for how in range(4) for at in (0, 1, 2)]
+        edits = [
+            bytes([what, 0, how, at, 3, 9, at, 8, 1, 2, 3]) for what in range(8) for how in range(4) for at in (0, 1, 2)
+        ]
         return [*(bytes([what, 0]) for what in range(8)), bytes([6, 7]) + public, *edits]
 
 
@@ -146,7 +150,9 @@ class Messages:
         server.open_round(1)
         for name in ("h1", "h2"):
             server.receive(self._uploads[name])
-        second = SumServer(self._table.params, identity=self._table.server_key, roster=self._table.roster, session=SESSION)
+        second = SumServer(
+            self._table.params, identity=self._table.server_key, roster=self._table.roster, session=SESSION
+        )
         second.open_round(1)
         for upload in self._uploads.values():
             second.receive(upload)
@@ -174,7 +180,11 @@ class Messages:
             if how == 0:
                 body = change_bytes(recipe, body, within=300)
                 if recipe.byte() % 2:
-                    fields = [*fields[:4], [len(body)], sha256_of([body]), *fields[6:]] if isinstance(fields, list) else fields
+                    fields = (
+                        [*fields[:4], [len(body)], sha256_of([body]), *fields[6:]]
+                        if isinstance(fields, list)
+                        else fields
+                    )
             elif signed:
                 fields = change(recipe, fields)
             else:
