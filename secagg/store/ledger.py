@@ -21,10 +21,11 @@ from secagg.protocols.memory import Record
 if TYPE_CHECKING:
     from secagg.identity import Identity
 
-__all__ = ["Ledger", "is_ledger"]
+__all__ = ["FAILURES", "Ledger", "is_ledger"]
 
 APPLICATION_ID = 0x53414C31  # "SAL1"
 BUSY_SECONDS = 30.0
+FAILURES = (sqlite3.Error, UnicodeDecodeError)  # the latter for errors that quote a damaged file in their text
 ID_BYTES = 16
 _SCHEMA = """
 CREATE TABLE owner (me TEXT NOT NULL, verify_key BLOB NOT NULL, id BLOB NOT NULL, records INTEGER NOT NULL);
@@ -86,7 +87,7 @@ class Ledger:
             raise InputError(f"the ledger {self._path} cannot be opened: {error}") from None
         try:
             self._open(me, identity)
-        except (sqlite3.Error, InputError) as error:
+        except (*FAILURES, InputError) as error:
             self._db.close()
             if isinstance(error, InputError):
                 raise
@@ -156,14 +157,14 @@ class Ledger:
         """How many frames were recorded in it, over all sessions."""
         try:
             return int(self._db.execute("SELECT records FROM owner").fetchone()[0])
-        except sqlite3.Error as error:
+        except FAILURES as error:
             self._fail(error)
 
     def floor(self, session: bytes) -> int:
         """Return the highest round that is over, -1 if there is none; see `Memory.floor`."""
         try:
             return self._closed(session)
-        except sqlite3.Error as error:
+        except FAILURES as error:
             self._fail(error)
 
     def _closed(self, session: bytes) -> int:
@@ -174,7 +175,7 @@ class Ledger:
         """Return the frame that stands for one phase of one round, or None; see `Memory.recall`."""
         try:
             return self._stands(session, round_id, phase)
-        except sqlite3.Error as error:
+        except FAILURES as error:
             self._fail(error)
 
     def _stands(self, session: bytes, round_id: int, phase: str) -> Record | None:
@@ -201,7 +202,7 @@ class Ledger:
                     self._insert(session, round_id, phase, record)
                     self._close_before(session, round_id)
                     stands = record
-        except (sqlite3.Error, OverflowError) as error:
+        except (*FAILURES, OverflowError) as error:
             self._fail(error)
         return stands
 

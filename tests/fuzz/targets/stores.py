@@ -36,8 +36,7 @@ SCRIPTS = (
     "CREATE TRIGGER t AFTER UPDATE ON owner BEGIN UPDATE owner SET records = 0; END",
     "ALTER TABLE frames RENAME TO f\nCREATE VIEW frames AS SELECT * FROM f",
     f"ALTER TABLE closed RENAME TO c\nCREATE VIEW closed AS {_ENDLESS} session, i AS round FROM n",
-    f"ALTER TABLE frames RENAME TO f\nCREATE VIEW frames AS {_ENDLESS} session, i AS round, i AS phase, i AS mark, "
-    "i AS digest, i AS frame, i AS checksum FROM n",
+    f"ALTER TABLE frames RENAME TO f\nCREATE VIEW frames AS {_ENDLESS} session, i, i, i, i, i, i FROM n",
     "ALTER TABLE frames RENAME COLUMN mark TO m",
     "ALTER TABLE frames ADD COLUMN more",
     "PRAGMA user_version = 5",
