@@ -56,6 +56,7 @@ class Stage:
             *((SERVER, frame) for _, frame in table.down[::-1]),
         ]
         self.saved = _save(table.server) if victim == SERVER else self.party.snapshot()
+        self.ledger = b"" if table.ledgers is None else table.ledger(victim).read_bytes()
 
     @property
     def party(self) -> Any:
@@ -63,10 +64,11 @@ class Stage:
             return self.table.server
         return self.table.holder if self.victim == HOLDER else self.table.clients[self.victim]
 
-    def restart(self) -> bool:
-        """Put the victim back to where it was; False if that cannot be done."""
+    def restart(self) -> None:
+        """Put the victim back to where it was, and its ledger with it."""
         if self.table.ledgers is not None:
-            return False
+            self.party.close()
+            self.table.ledger(self.victim).write_bytes(self.ledger)
         if self.victim == SERVER:
             _put_back(self.table.server, self.saved)
         elif self.victim == HOLDER:
@@ -74,7 +76,6 @@ class Stage:
         else:
             self.table.clients[self.victim] = self.table.restore(self.victim, self.saved)
         self.changed = False
-        return True
 
     def finish(self) -> None:
         """End the round with what honest parties say. If nobody believed a lie it ends; if somebody did, it may abort."""
@@ -247,8 +248,10 @@ class Receiver:
             stage.finish()
             if not stage.changed:
                 self.check(stage)
-        elif not stage.changed or stage.restart():
-            self._stages[number] = stage
+            return
+        if stage.changed:
+            stage.restart()
+        self._stages[number] = stage
 
     def check(self, stage: Stage) -> None:
         """The sum is that of everybody who was there."""
