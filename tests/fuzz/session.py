@@ -1,6 +1,6 @@
 """Fuzz everything for a while: ``python -P tests/fuzz/session.py SECONDS [TARGET ...]``, which `make fuzz` calls.
 
-The time is shared by all targets, those in Python with atheris and those in C with libFuzzer. Working corpora grow in .fuzz/work
+The time is shared by all targets, those in Python with atheris and those in C with libFuzzer, one on each core. Working corpora grow in .fuzz/work
 from the kept ones; what is found is printed and put into .fuzz/found, and the exit code is 1. ``--keep`` then takes into
 tests/fuzz/corpus, least inputs first, what the working corpora have that reaches something new.
 """
@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -102,16 +103,21 @@ def main() -> int:
     if not build.compiler():
         print("clang is not installed: the C kernels are left out")
     names = given.targets or [*TARGETS, *native]
+    for name in set(names).intersection(build.TARGETS):
+        build.built(name, WORK / "native")
+    jobs = max(1, min(4, len(os.sched_getaffinity(0))))
     rows = []
-    for name in names:
-        rows.append(fuzz(name, given.seconds // len(names)))
-        print("  ".join(f"{key}={value}" for key, value in rows[-1].items() if value), flush=True)
+    with ThreadPoolExecutor(jobs) as pool:
+        for row in pool.map(lambda name: fuzz(name, given.seconds * jobs // len(names)), names):
+            rows.append(row)
+            print("  ".join(f"{key}={value}" for key, value in row.items() if value), flush=True)
     if given.keep:
         for name in names:
             print(f"{name}: {keep(name)} inputs kept")
     total = sum(int(row["runs"]) for row in rows)
     bad = [row for row in rows if row["found"]]
-    print(f"{total} inputs, {len(names)} targets, {sum(int(row['seconds']) for row in rows)} s: {len(bad)} failed")
+    spent = sum(int(row["seconds"]) for row in rows)
+    print(f"{total} inputs, {len(names)} targets, {spent} s on {jobs} cores: {len(bad)} failed")
     return 1 if bad else 0
 
 
