@@ -1,8 +1,8 @@
 """Fuzz everything for a while: ``python -P tests/fuzz/session.py SECONDS [TARGET ...]``, which `make fuzz` calls.
 
-The time is shared by all targets, those in Python with atheris and those in C with libFuzzer, one on each core. Working corpora grow in .fuzz/work
-from the kept ones; what is found is printed and put into .fuzz/found, and the exit code is 1. ``--keep`` then takes into
-tests/fuzz/corpus, least inputs first, what the working corpora have that reaches something new.
+The time is shared by all targets, those in Python with atheris and those in C with libFuzzer, one on each core. Working corpora
+grow in .fuzz/work from the kept ones; what is found is printed and put into .fuzz/found, and the exit code is 1. ``--keep`` then
+takes into tests/fuzz/corpus, least inputs first, what the working corpora have that reaches something new.
 """
 
 from __future__ import annotations
