@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -116,8 +117,9 @@ def main() -> int:
             print(f"{name}: {keep(name)} inputs kept")
     total = sum(int(row["runs"]) for row in rows)
     bad = [row for row in rows if row["found"]]
-    spent = sum(int(row["seconds"]) for row in rows)
-    print(f"{total} inputs, {len(names)} targets, {spent} s on {jobs} cores: {len(bad)} failed")
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = spent.ru_utime + spent.ru_stime
+    print(f"{total} inputs, {len(names)} targets, {cpu:.0f} s of CPU on {jobs} cores: {len(bad)} failed")
     return 1 if bad else 0
 
 
