@@ -2,7 +2,7 @@
 
 The time is shared by all targets, those in Python with atheris and those in C with libFuzzer, one on each core. Working corpora
 grow in .fuzz/work from the kept ones; what is found is printed and put into .fuzz/found, and the exit code is 1. ``--keep`` then
-takes into tests/fuzz/corpus, least inputs first, what the working corpora have that reaches something new.
+takes into tests/fuzz/corpus, shortest first and up to 100 kB a target, what the working corpora have.
 """
 
 from __future__ import annotations
@@ -39,6 +39,9 @@ FLAGS = [
     "-verbosity=1",
 ]
 
+# Leak checking needs ptrace, which containers often forbid.
+ENVIRONMENT = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1"}
+
 
 def command(name: str) -> list[str]:
     """Return what runs a target, without its options."""
@@ -55,9 +58,7 @@ def fuzz(name: str, seconds: int) -> dict[str, str]:
     before = set(found.iterdir())
     made = [*command(name), *FLAGS, f"-max_total_time={max(1, seconds)}", f"-artifact_prefix={found}/", str(work)]
     begun = time.monotonic()
-    # Leak checking needs ptrace, which containers often forbid.
-    env = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1"}
-    told = subprocess.run(made, check=False, capture_output=True, text=True, errors="replace", env=env)
+    told = subprocess.run(made, check=False, capture_output=True, text=True, errors="replace", env=ENVIRONMENT)
     text = told.stdout + told.stderr
     cover = re.findall(r"cov: (\d+) ft: (\d+)", text)
     runs = re.findall(r"stat::number_of_executed_units: +(\d+)", text)
@@ -75,19 +76,21 @@ def fuzz(name: str, seconds: int) -> dict[str, str]:
 
 
 def keep(name: str) -> int:
-    """Merge the working corpus of a target into the one in the repository, and return how many inputs that has."""
-    work, merged = WORK / "work" / name, WORK / "merged" / name
-    shutil.rmtree(merged, ignore_errors=True)
-    merged.mkdir(parents=True)
-    kept = WORK / "kept" / name
-    shutil.rmtree(kept, ignore_errors=True)
-    corpora.unpack(corpora.read(corpora.CORPUS / f"{name}.txt"), kept)
-    subprocess.run(
-        [*command(name), *FLAGS, "-merge=1", str(merged), str(kept), str(work)], check=False, capture_output=True,
-        env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1"},
-    )  # fmt: skip
-    inputs = [path.read_bytes() for path in merged.iterdir()]
-    return corpora.write(corpora.CORPUS / f"{name}.txt", inputs, REMARK)
+    """Take the working corpus of a target into the one in the repository, and return how many inputs that has.
+
+    A working corpus has only what reached something new when it was found. In C libFuzzer also merges it, least inputs first;
+    under atheris it cannot, for it would have to start itself again.
+    """
+    work, path = WORK / "work" / name, corpora.CORPUS / f"{name}.txt"
+    inputs = [each.read_bytes() for each in work.iterdir()]
+    if name in build.TARGETS:
+        merged = WORK / "merged" / name
+        shutil.rmtree(merged, ignore_errors=True)
+        merged.mkdir(parents=True)
+        made = [*command(name), *FLAGS, "-merge=1", str(merged), str(work)]
+        subprocess.run(made, check=True, capture_output=True, env=ENVIRONMENT)
+        inputs = [each.read_bytes() for each in merged.iterdir()]
+    return corpora.write(path, [*inputs, *([] if name in build.TARGETS else corpora.read(path))], REMARK)
 
 
 REMARK = "Made by tests/fuzz/generate.py and tests/fuzz/session.py --keep; one input a line."
