@@ -355,6 +355,8 @@ class Client:
             raise InputError("the snapshot is of another version") from None
         if params is not None and params.hash != own.hash:
             raise InputError("the snapshot was made under other Params")
+        if kept.me not in roster or roster.key(kept.me) != identity.verify_key:
+            raise InputError("the snapshot is of another version, or not this client's")
         client = cls(
             own, me=kept.me, identity=identity, roster=roster, ledger=ledger, rounding_seed=kept.rounding_seed, threads=threads
         )  # fmt: skip

@@ -21,10 +21,11 @@ from secagg.protocols.memory import Record
 if TYPE_CHECKING:
     from secagg.identity import Identity
 
-__all__ = ["Ledger"]
+__all__ = ["FAILURES", "Ledger", "is_ledger"]
 
 APPLICATION_ID = 0x53414C31  # "SAL1"
 BUSY_SECONDS = 30.0
+FAILURES = (sqlite3.Error, UnicodeDecodeError)  # the latter for errors that quote a damaged file in their text
 ID_BYTES = 16
 _SCHEMA = """
 CREATE TABLE owner (me TEXT NOT NULL, verify_key BLOB NOT NULL, id BLOB NOT NULL, records INTEGER NOT NULL);
@@ -35,6 +36,8 @@ CREATE TABLE frames (
     PRIMARY KEY (session, round, phase)
 ) WITHOUT ROWID;
 """
+_OWNER = (str, bytes, bytes, int)
+_FRAME = (bytes, int, str, bytes, bytes, bytes, bytes)
 # An answer is large and over with its round; headers stay, so that receipts can be compared with what was really sent.
 _LARGE = "unmask"
 # Once an answer has left, nothing of an upload may follow it: the answer said what was in the sum.
@@ -84,7 +87,7 @@ class Ledger:
             raise InputError(f"the ledger {self._path} cannot be opened: {error}") from None
         try:
             self._open(me, identity)
-        except (sqlite3.Error, InputError) as error:
+        except (*FAILURES, InputError) as error:
             self._db.close()
             if isinstance(error, InputError):
                 raise
@@ -105,12 +108,11 @@ class Ledger:
             (kind,) = db.execute("PRAGMA application_id").fetchone()
             (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
             if kind == 0 and tables == 0:
-                for statement in _SCHEMA.split(";"):
+                for statement in _statements():
                     db.execute(statement)
                 db.execute("INSERT INTO owner VALUES (?, ?, ?, 0)", (me, identity.verify_key, os.urandom(ID_BYTES)))
                 db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                kind = APPLICATION_ID
-            if kind != APPLICATION_ID:
+            if not is_ledger(db):
                 raise InputError(f"{self._path} is no secagg ledger of this version")
             (health,) = db.execute("PRAGMA quick_check(1)").fetchone()
             if health != "ok":
@@ -119,7 +121,14 @@ class Ledger:
             if len(owners) != 1 or owners[0][:2] != (me, identity.verify_key):
                 raise InputError(f"the ledger {self._path} belongs to another client or identity")
             rows = db.execute("SELECT session, round, phase, mark, digest, frame, checksum FROM frames").fetchall()
-            if len(rows) != owners[0][3] or any(_checksum(*row[:-1]) != row[-1] for row in rows):
+            closed = db.execute("SELECT session, round FROM closed").fetchall()
+            # SQLite keeps any type in any column: every value is looked at before anything is made of it.
+            kinds = [(owners, _OWNER), (rows, _FRAME), (closed, _FRAME[:2])]
+            if not (
+                all(tuple(map(type, row)) == columns for found, columns in kinds for row in found)
+                and len(rows) == owners[0][3]
+                and all(_checksum(*row[:-1]) == row[-1] for row in rows)
+            ):
                 raise InputError(f"the ledger {self._path} is damaged: its rows are not the ones that were written")
         self.id: bytes = owners[0][2]
 
@@ -148,14 +157,14 @@ class Ledger:
         """How many frames were recorded in it, over all sessions."""
         try:
             return int(self._db.execute("SELECT records FROM owner").fetchone()[0])
-        except sqlite3.Error as error:
+        except FAILURES as error:
             self._fail(error)
 
     def floor(self, session: bytes) -> int:
         """Return the highest round that is over, -1 if there is none; see `Memory.floor`."""
         try:
             return self._closed(session)
-        except sqlite3.Error as error:
+        except FAILURES as error:
             self._fail(error)
 
     def _closed(self, session: bytes) -> int:
@@ -166,7 +175,7 @@ class Ledger:
         """Return the frame that stands for one phase of one round, or None; see `Memory.recall`."""
         try:
             return self._stands(session, round_id, phase)
-        except sqlite3.Error as error:
+        except FAILURES as error:
             self._fail(error)
 
     def _stands(self, session: bytes, round_id: int, phase: str) -> Record | None:
@@ -193,7 +202,7 @@ class Ledger:
                     self._insert(session, round_id, phase, record)
                     self._close_before(session, round_id)
                     stands = record
-        except (sqlite3.Error, OverflowError) as error:
+        except (*FAILURES, OverflowError) as error:
             self._fail(error)
         return stands
 
@@ -226,6 +235,20 @@ class Ledger:
 
     def _fail(self, error: Exception) -> NoReturn:
         raise AbortError(f"the ledger {self._path} failed, so nothing may leave: {error}") from None
+
+
+def _statements() -> list[str]:
+    return [statement.strip() for statement in _SCHEMA.split(";") if statement.strip()]
+
+
+def is_ledger(db: sqlite3.Connection) -> bool:
+    """Whether a file is a ledger of this version, with exactly its tables.
+
+    A view or a trigger would be code of its author's, run by every statement on what looks like a table.
+    """
+    (kind,) = db.execute("PRAGMA application_id").fetchone()
+    made = db.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY rowid").fetchall()
+    return kind == APPLICATION_ID and [sql for (sql,) in made] == _statements()
 
 
 def _checksum(session: bytes, round_id: int, phase: str, mark: bytes, digest: bytes, frame: bytes) -> bytes:

@@ -208,8 +208,7 @@ class CkksServer(Secret):
 
     def _ask_encrypted(self) -> None:
         key, current = self._state.open()
-        ranks = {name: rank for rank, name in enumerate(self._roster.ids)}
-        current.participants = sorted(ranks[name] for name in self._wanted)
+        current.participants = sorted(self._state.ranks[name] for name in self._wanted)
         current.participants_hash = participants_digest(key.hash, current.round_id, self._names(current.participants))
         with_key, without = (
             self._sign(

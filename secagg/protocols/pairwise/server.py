@@ -29,7 +29,7 @@ from secagg.protocols.pairwise.opening import Opener, Opening
 from secagg.protocols.pairwise.setup import Setup, read_advertisements
 from secagg.protocols.pairwise.state import Batch, Bulk, Round, ServerState, holder_root
 from secagg.protocols.pairwise.transitions import ServerEvent, ServerPhase
-from secagg.protocols.rounds import check_participants, check_round_id, known, one_model
+from secagg.protocols.rounds import check_participants, check_round_id, known, listed, one_model
 from secagg.protocols.secret import Secret
 from secagg.wire import SERVER, seal_envelope
 
@@ -301,7 +301,7 @@ class PairwiseServer(Secret):
             {rank: body.commitments[offset * HASH_BYTES : (offset + 1) * HASH_BYTES] for rank, body in bodies.items()},
             current.answers,
         )  # fmt: skip
-        dropouts = [rank for rank in current.participants if rank not in set(current.survivors)]
+        dropouts = [rank for rank in current.participants if not listed(current.survivors, rank)]
         try:
             keys = opener.seeds(current.survivors)
             pairs = opener.mask_keys(dropouts)
