@@ -12,7 +12,7 @@ from secagg.protocols.pairwise.messages import Kind
 from secagg.store import journal as journals
 from support import journaled, small_memory
 from support.federation import Federation, fields
-from support.journaled import Story, disk, fixed_randomness, outcome, put, reopened, restart
+from support.journaled import Story, concurrently, disk, fixed_randomness, outcome, put, reopened, restart
 
 CHANGES = {"corrupt": 1, "threshold": 4, "min_clients": 4, "rounds_per_setup": 3}
 
@@ -328,29 +328,6 @@ def test_fault_53_a_limit_on_the_address_space_ends_the_round(memory):
 
 
 # -- threads ----------------------------------------------------------------------------------------------------------
-
-
-def concurrently(fed, frames, threads=8):
-    """Let threads bring frames, each one twice."""
-    failed = []
-    start = threading.Barrier(threads)
-
-    def bring(part):
-        start.wait()
-        try:
-            for name, frame in part:
-                assert fed.server.receive(frame, sender=name) == name
-                assert fed.server.missing is not None
-        except Exception as error:
-            failed.append(error)
-
-    parts = [[*frames[i::threads], *frames[(i + 1) % threads :: threads]] for i in range(threads)]
-    pool = [threading.Thread(target=bring, args=(part,)) for part in parts]
-    for each in pool:
-        each.start()
-    for each in pool:
-        each.join()
-    assert not failed
 
 
 @pytest.mark.parametrize("kept", [True, False])

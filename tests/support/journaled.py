@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import threading
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -61,7 +62,7 @@ def fixed_randomness(monkeypatch: Any) -> None:
 
 
 class Story:
-    """A session as it went: what the server sent and was sent in each phase, what came of each round, and each disk on the way."""
+    """A session as it went: what was sent in each phase, what came of each round, and each disk on the way."""
 
     def __init__(self, fed: Any, rounds: dict[int, dict[str, Collection[str]]], aborts: dict[int, str]) -> None:
         self.fed, self.rounds, self.aborts = fed, rounds, aborts
@@ -156,3 +157,24 @@ def outcome(server: Server, round_id: int) -> Any:
         return server.result(round_id)
     except (AbortError, StateError) as error:
         return error
+
+
+def concurrently(fed: Any, frames: list[tuple[str, bytes]], threads: int = 8) -> None:
+    """Let threads bring frames to the server, each frame twice."""
+    done: list[int] = []
+    start = threading.Barrier(threads)
+
+    def bring(part: list[tuple[str, bytes]]) -> None:
+        start.wait()
+        for name, frame in part:
+            assert fed.server.receive(frame, sender=name) == name
+            assert fed.server.missing is not None
+        done.append(len(part))
+
+    parts = [[*frames[i::threads], *frames[(i + 1) % threads :: threads]] for i in range(threads)]
+    pool = [threading.Thread(target=bring, args=(part,)) for part in parts]
+    for each in pool:
+        each.start()
+    for each in pool:
+        each.join()
+    assert sum(done) == 2 * len(frames)

@@ -1,4 +1,4 @@
-"""A server in a process with hardly any memory: `python small_memory.py HOME`, where HOME has its journal, its files and frames."""
+"""A server in a process with hardly any memory: `python small_memory.py HOME`, with its journal, files and frames in HOME."""
 
 from __future__ import annotations
 
