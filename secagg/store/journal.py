@@ -30,6 +30,7 @@ APPLICATION_ID = 0x53414A31  # "SAJ1"
 FORMAT = 1
 ID_BYTES = 16
 DIGEST_BYTES = 32
+SQLITE_HEADER_BYTES = 100
 IN_SPOOL = 0x80  # set in the kind of a row whose frame is in the spool
 _SCHEMA = """
 CREATE TABLE header (format INTEGER NOT NULL, params BLOB NOT NULL, roster BLOB NOT NULL, verify_key BLOB NOT NULL,
@@ -121,6 +122,8 @@ class Journal:
 
     def _open(self, identity: Identity, params: bytes, roster: bytes, session: bytes | None) -> None:
         db = self._db
+        if 0 < Path(self._path).stat().st_size < SQLITE_HEADER_BYTES:  # SQLite takes some of these for empty ones
+            raise InputError(f"{self._path} is no secagg journal, or a torn one")
         db.execute("PRAGMA locking_mode = EXCLUSIVE")
         with transaction(db):
             (kind,) = db.execute("PRAGMA application_id").fetchone()
