@@ -99,7 +99,7 @@ def spoil(path, *statements):
 
 
 SPOILT = {
-    "a byte of a row": "UPDATE entries SET sealed = CAST(substr(sealed, 1, 20) || x'00' || substr(sealed, 22) AS BLOB) "
+    "some bytes of a row": "UPDATE entries SET sealed = CAST(substr(sealed, 1, 20) || zeroblob(8) || substr(sealed, 29) AS BLOB) "
     "WHERE seq = 2",
     "another kind": "UPDATE entries SET kind = 4 WHERE seq = 2",
     "a kind out of range": "UPDATE entries SET kind = 1000 WHERE seq = 2",
