@@ -1,4 +1,4 @@
-"""Real processes over sockets, killed with SIGKILL at random points, by others or in the middle of a write by themselves: fault 49.
+"""Real processes over sockets, killed with SIGKILL at random points, by others or themselves in the middle of a write: fault 49.
 
 Every round ends in the exact sum over its contributors or in an abort, once; nobody is ever asked or told two different things;
 and when the dying stops, all clients are in a sum again. ``pytest -rP`` prints what happened.
