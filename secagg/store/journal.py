@@ -7,6 +7,7 @@ Rows are kept in memory until `commit`, which flushes the spool, writes them all
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import sqlite3
@@ -19,6 +20,7 @@ from secagg.errors import AbortError, AuthenticationError, InputError
 from secagg.hazmat import aead
 from secagg.hazmat.kdf import hkdf
 from secagg.hazmat.transcript import digest, u32, u64
+from secagg.protocols.secret import Secret
 from secagg.store.database import check_health, check_process, open_database, transaction
 
 if TYPE_CHECKING:
@@ -59,7 +61,7 @@ class _Place(NamedTuple):
         return u64(self.at) + u64(self.size) + self.checksum
 
 
-class Journal:
+class Journal(Secret):
     """The journal of one server session, in one file and its spool.
 
     Parameters
@@ -336,6 +338,11 @@ class Journal:
     def close(self) -> None:
         """Let go of the files; what was taken and not committed is lost."""
         if hasattr(self, "_db"):  # not where the file could not be opened
+            if self._process != os.getpid():
+                # Closed on the other side of a fork, SQLite would tidy up a file that is not its own: this object never goes.
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._db))
+                del self._db
+                return
             with suppress(sqlite3.Error):
                 self._db.close()
         if self._spool >= 0:

@@ -1,6 +1,8 @@
 """The server's journal: what it refuses, what it keeps, and what it costs. Fault 50, and 49 to 52 of the file itself."""
 
+import copy
 import os
+import pickle
 import sqlite3
 import subprocess
 import sys
@@ -208,6 +210,13 @@ def test_fault_50_what_is_no_file_of_ones_own_is_refused(path, tmp_path):
         opened(path)
 
 
+def test_a_journal_is_not_copied(path):
+    with closing(opened(path)) as journal:
+        for act in (pickle.dumps, copy.copy, copy.deepcopy):
+            with pytest.raises(TypeError):
+                act(journal)
+
+
 def test_a_new_journal_is_its_owners_alone(tmp_path):
     with closing(opened(tmp_path / "new")) as journal:
         journal.append_frame(2, b"frame")
@@ -237,18 +246,22 @@ def test_fault_51_a_second_object_or_process_is_refused_while_the_first_is_open(
 
 def test_a_fork_writes_nothing(path):
     journal = opened(path)
+    journal.append(1, b"in the write-ahead log")
+    journal.commit()
+    before = disk(path)
     child = os.fork()
     if not child:
         status = 1
         try:
             for act in (journal.commit, lambda: journal.append_frame(2, b"frame")):
-                try:
+                with pytest.raises(AbortError, match="fork"):
                     act()
-                except AbortError as error:
-                    status = 0 if "fork" in str(error) else 1
+            journal.close()
+            status = 0
         finally:
             os._exit(status)
     assert os.waitpid(child, 0)[1] == 0
+    assert disk(path) == before  # closing it over there has not tidied up over here
     journal.append(1, b"the parent's")
     journal.commit()
     journal.close()
