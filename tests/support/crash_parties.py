@@ -38,16 +38,13 @@ SERVER_TRAPS = (
 PARTY_TRAPS = ("before a commit", "after a commit", "in the ledger", "half a snapshot", "before sending", "half sent")
 
 
-def die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 class Trap:
     """Kills the process at the `count`-th passing of one place."""
 
-    def __init__(self, rng: random.Random, places: tuple[str, ...]) -> None:
-        self.place = rng.choice(places) if rng.random() < 0.6 else ""
-        self.count = rng.randrange(1, 25)
+    def __init__(self, home: Path, rng: random.Random, places: tuple[str, ...]) -> None:
+        self.home = home
+        self.place = rng.choice(places) if rng.random() < 0.75 else ""
+        self.count = rng.randrange(1, 10)
 
     def sprung(self, place: str) -> bool:
         if place != self.place:
@@ -57,7 +54,11 @@ class Trap:
 
     def at(self, place: str) -> None:
         if self.sprung(place):
-            die()
+            self.die()
+
+    def die(self) -> None:
+        (self.home / "logs" / f"died-{os.getpid()}").write_text(self.place)
+        os.kill(os.getpid(), signal.SIGKILL)
 
     def arm(self) -> None:
         """Put the traps inside the package's own code."""
@@ -66,7 +67,7 @@ class Trap:
         def half(descriptor: int, data: bytes, at: int) -> None:
             if self.sprung("half a frame in the spool"):
                 write(descriptor, data[: len(data) // 2], at)
-                die()
+                self.die()
             write(descriptor, data, at)
 
         def unflushed(descriptor: int) -> None:
@@ -114,7 +115,7 @@ def send(link: socket.socket, frame: bytes, trap: Trap) -> None:
     trap.at("before sending")
     if trap.sprung("half sent"):
         link.sendall((LENGTH.pack(len(frame)) + frame)[: 4 + len(frame) // 2])
-        die()
+        trap.die()
     link.sendall(LENGTH.pack(len(frame)) + frame)
 
 
@@ -319,7 +320,7 @@ class PartyProcess:
         half, data = self.snapshot.with_suffix(f".{os.getpid()}"), self.party.snapshot()
         if self.trap.sprung("half a snapshot"):
             half.write_bytes(data[: len(data) // 2])
-            die()
+            self.trap.die()
         half.write_bytes(data)
         half.replace(self.snapshot)
         return frames

@@ -59,7 +59,7 @@ class Run:
         status = 1
         try:
             rng = random.Random(seed)
-            trap = Trap(rng, SERVER_TRAPS if name == "server" else PARTY_TRAPS)
+            trap = Trap(self.setting.home, rng, SERVER_TRAPS if name == "server" else PARTY_TRAPS)
             trap.place = "" if self.calm else trap.place
             trap.arm()
             if name == "server":
@@ -117,7 +117,8 @@ class Run:
         """Nobody dies any more: those with traps are replaced once, and rounds go on until everybody is in one."""
         self.calm = True
         for pid in list(self.pids):
-            os.kill(pid, signal.SIGKILL)
+            if pid in self.pids:  # and not reaped with the one before it
+                os.kill(pid, signal.SIGKILL)
             while pid in self.pids:
                 self.reap()
                 time.sleep(0.001)
@@ -147,7 +148,8 @@ class Run:
             for pid in self.pids:
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
-        return {"killed": dict(self.killed), "seconds": round(time.monotonic() - began, 1)}
+        places = Counter(path.read_text() for path in (self.setting.home / "logs").glob("died-*"))
+        return {"killed": dict(self.killed), "of these": dict(places), "seconds": round(time.monotonic() - began, 1)}
 
 
 if __name__ == "__main__":
