@@ -174,11 +174,11 @@ class Recorder(Secret):
         self, memo: bytes, round_id: int, who: tuple[Collection[str] | None, Collection[str] | None], made: bytes
     ) -> None:
         """Record that a round was opened, when `memo` was what was known; AbortError if that cannot be made durable."""
-        participants, cohort = (None if names is None else list(names) for names in who)
+        participants, cohort = (None if names is None else [str(name) for name in names] for names in who)
         self._keep = 0 if self.core.setting_up else self._keep
         self._journal.cut(self._keep)
         self._journal.append(_Kind.ENDED, msgspec.msgpack.encode(_Ended(memo, None, "", None)))
-        row = _Opened(round_id, participants, cohort, self._drawn(), made)
+        row = _Opened(int(round_id), participants, cohort, self._drawn(), made)
         self._journal.append(_Kind.OPENED, msgspec.msgpack.encode(row))
         self._commit()
         self._stepped(self._journal.last)

@@ -1,6 +1,7 @@
 """The server's journal: what it refuses, what it keeps, and what it costs. Fault 50, and 49 to 52 of the file itself."""
 
 import copy
+import enum
 import os
 import pickle
 import sqlite3
@@ -8,6 +9,7 @@ import subprocess
 import sys
 from contextlib import closing
 
+import numpy as np
 import pytest
 
 from secagg import Identity, Server
@@ -373,6 +375,20 @@ def test_the_journal_stays_small_over_many_rounds(memory):
     fed.check(fed.ids, 30)
     with pytest.raises(StateError):
         fed.server.result(29)  # only the last one is computed again
+
+
+def test_names_and_numbers_of_other_types_are_kept_as_what_they_are(memory):
+    fed = journaled(Federation(5, max_participants=5, min_clients=3), memory / "journal")
+    number = enum.IntEnum("number", {"one": 1}).one
+    fed.server.open_round(
+        number, participants=dict.fromkeys(map(np.str_, fed.ids[:4])).keys(), cohort=np.array(fed.ids)
+    )
+    sent = fed.server.outbox()
+    assert restart(fed).outbox() == sent
+    fed.server._out = sent
+    while fed.server.phase != "idle":
+        fed.phase()
+    fed.check(fed.ids[:4])
 
 
 def test_frames_become_durable_in_batches(memory, monkeypatch):
