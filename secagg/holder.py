@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from typing import Any
 
 import msgspec
@@ -63,6 +64,8 @@ class KeyHolder:
 
     Notes
     -----
+    Calls may come from any threads; they wait for each other.
+
     Under ``reveal="holder"`` it alone learns the sum (`result`), under ``reveal="server"`` the server too. Who holds the key and
     sees the clients' uploads could decrypt every one of them: it must not be, or share anything with, the server.
 
@@ -89,6 +92,7 @@ class KeyHolder:
         if session is not None and len(session) != 16:
             raise ParameterError("a session id has 16 bytes")
         self._params, self._identity, self._roster = params, identity, roster
+        self._lock = threading.Lock()
         workers = Workers(threads)
         Spool(spool)  # refuses here, not in the first round, what is no number of bytes
         self._ledger: Ledger | None = None
@@ -127,6 +131,10 @@ class KeyHolder:
             What was to be decrypted is not the sum that was signed for, or none of honest clients; nothing was released, and no
             other sum of this round will be decrypted.
         """
+        with self._lock:
+            self._receive(frame)
+
+    def _receive(self, frame: bytes) -> None:
         before = self._core.decrypted
         self._core.receive(frame)
         current = self._core.decrypted
@@ -147,7 +155,8 @@ class KeyHolder:
 
     def outbox(self) -> list[bytes]:
         """Return the frames to send to the server, oldest first, and forget them."""
-        return self._core.take_outbox()
+        with self._lock:
+            return self._core.take_outbox()
 
     def result(self, round_id: int) -> Aggregate:
         """Return the Aggregate of a round that was decrypted; its receipt is not signed by the server yet.
@@ -172,10 +181,11 @@ class KeyHolder:
         StateError
             Frames wait in the outbox, and would be lost: take them first.
         """
-        if self._core.pending:
-            raise StateError("frames wait in the outbox; take them, store the snapshot, then send them")
-        ledger = None if self._ledger is None else (self._ledger.id, self._ledger.records)
-        kept = _Snapshot(self._params.to_bytes(), HOLDER, ledger, self._core.freeze())
+        with self._lock:
+            if self._core.pending:
+                raise StateError("frames wait in the outbox; take them, store the snapshot, then send them")
+            ledger = None if self._ledger is None else (self._ledger.id, self._ledger.records)
+            kept = _Snapshot(self._params.to_bytes(), HOLDER, ledger, self._core.freeze())
         plain = msgspec.msgpack.encode(kept)
         return seal_snapshot(plain, identity=self._identity, roster=self._roster, session=self._core.session)
 

@@ -10,13 +10,12 @@ import contextlib
 import hashlib
 import os
 import sqlite3
-import stat
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from secagg.errors import AbortError, InputError
 from secagg.protocols.memory import Record
+from secagg.store.database import check_health, check_process, open_database, transaction
 
 if TYPE_CHECKING:
     from secagg.identity import Identity
@@ -76,15 +75,7 @@ class Ledger:
         # Absolute, so that SQLite does not see a URI or a memory in the name.
         self._path = os.path.realpath(path)
         self._process = os.getpid()
-        try:
-            # The mode at creation, not after: nobody else gets a moment to open it. Only a new file is ever opened here, for
-            # closing any descriptor of a file drops all the locks that this process holds on it.
-            with contextlib.suppress(FileExistsError):
-                os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-            self._check_file(Path(self._path).stat())
-            self._db = sqlite3.connect(self._path, timeout=patience, isolation_level=None, check_same_thread=False)
-        except (OSError, sqlite3.Error) as error:
-            raise InputError(f"the ledger {self._path} cannot be opened: {error}") from None
+        self._db = open_database(self._path, "ledger", patience)
         try:
             self._open(me, identity)
         except (*FAILURES, InputError) as error:
@@ -93,17 +84,9 @@ class Ledger:
                 raise
             raise InputError(f"{self._path} is no secagg ledger, or a damaged one: {error}") from None
 
-    def _check_file(self, found: os.stat_result) -> None:
-        if not stat.S_ISREG(found.st_mode):
-            raise InputError(f"the ledger {self._path} is no regular file")
-        if os.name == "posix" and found.st_mode & 0o022:
-            raise InputError(f"the ledger {self._path} can be written by others than its owner; run chmod 600 on it")
-
     def _open(self, me: str, identity: Identity) -> None:
         db = self._db
         db.execute("PRAGMA synchronous = EXTRA")
-        db.execute("PRAGMA fullfsync = ON")  # where flushing a file does not yet flush the disk
-        db.execute("PRAGMA trusted_schema = OFF")
         with self._transaction():  # one view of the file, whoever else is writing to it
             (kind,) = db.execute("PRAGMA application_id").fetchone()
             (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
@@ -114,9 +97,7 @@ class Ledger:
                 db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             if not is_ledger(db):
                 raise InputError(f"{self._path} is no secagg ledger of this version")
-            (health,) = db.execute("PRAGMA quick_check(1)").fetchone()
-            if health != "ok":
-                raise InputError(f"the ledger {self._path} is damaged: {health}")
+            check_health(db, self._path, "ledger")
             owners = db.execute("SELECT me, verify_key, id, records FROM owner").fetchall()
             if len(owners) != 1 or owners[0][:2] != (me, identity.verify_key):
                 raise InputError(f"the ledger {self._path} belongs to another client or identity")
@@ -135,15 +116,9 @@ class Ledger:
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
         """Commit what the block does, or nothing of it."""
-        if self._process != os.getpid():
-            raise AbortError(f"the ledger {self._path} was opened by another process; open it anew after a fork")
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
+        check_process(self._process, self._path, "ledger")
+        with transaction(self._db):
             yield
-            self._db.execute("COMMIT")
-        finally:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
 
     def __repr__(self) -> str:
         return f"<Ledger {self._path}>"
