@@ -124,7 +124,7 @@ def test_lists_that_overlap_in_one_request_are_refused():
 
 @pytest.mark.parametrize("ledger", [True, False], ids=["with a ledger", "without one"])
 def test_both_ways_over_a_rollback_is_what_ledgers_are_for(memory, ledger):
-    """All clients are set back to before their answers, then asked for the other kind: docs/threat-model.md says what a ledger is worth."""
+    """All clients are set back to before their answers, then asked for the other kind."""
     f = Federation(7, ledgers=memory if ledger else None, **SETTINGS)
     _, bodies, spy = at_unmask(f)
     snapshots = {name: f.clients[name].snapshot() for name in f.ids}

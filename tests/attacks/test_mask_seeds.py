@@ -1,14 +1,14 @@
 """Brute force over mask seeds, and how much entropy they have as they come out of the protocol.
 
-A mask is as strong as its seed: a generator that folds a long secret to 32 bits can be searched (one public report: flwrlabs/flower
-issue 7522, July 2026). One known word tells the right candidate; here it is the check lane of the head, 1 in every upload.
+A mask is as strong as its seed: a generator that folds a long secret to 32 bits can be searched (a public report of one:
+flwrlabs/flower issue 7522, July 2026). One known word tells the right candidate; here it is the check lane of the head, which is
+1 in every upload.
 
 What statistics can show is a lower bound: among N independent draws from M equally likely seeds about N^2 / 2M pairs collide, so
 that no pair at all speaks against any M much below N^2. The rest is where the bytes come from, which is tested too.
 """
 
 import hashlib
-import math
 import os
 from collections import Counter
 
@@ -20,6 +20,7 @@ from secagg.protocols.pairwise import PairwiseClient, unmasking
 from secagg.protocols.pairwise.messages import participants_digest
 from support.encrypted import Encrypted
 from support.federation import Federation
+from support.measure import deviation
 from support.spy import SEED, ask, at_unmask
 from support.weak import ShortSeeds, weaken
 
@@ -109,19 +110,6 @@ def used(rounds):
             if round_id % 7 == 0:
                 f.restart()
     return seeds
-
-
-def deviation(seeds):
-    """How far single bits, bytes, and pairs of neighbouring bits are from even, in standard deviations."""
-    data = np.frombuffer(b"".join(seeds), np.uint8).reshape(len(seeds), -1)
-    bits = np.unpackbits(data, axis=1).astype(float)
-    half = math.sqrt(len(seeds)) / 2
-    single = np.abs(bits.sum(0) - len(seeds) / 2).max() / half
-    apart = np.abs((bits[:, 1:] != bits[:, :-1]).sum(0) - len(seeds) / 2).max() / half
-    counts = np.bincount(data.ravel(), minlength=256)
-    even = data.size / 256
-    chi = (np.sum((counts - even) ** 2) / even - 255) / math.sqrt(2 * 255)
-    return max(single, apart, abs(chi))
 
 
 def collisions(seeds):
