@@ -12,6 +12,7 @@ from secagg.aggregate import Aggregate, EncryptedAggregate, decode_sums
 from secagg.ciphertexts import CipherAccumulator
 from secagg.client import check_parties
 from secagg.errors import AbortError, InternalError, ParameterError, SecAggError, StateError, ThresholdError
+from secagg.frameless import frameless
 from secagg.identity import Identity, Roster
 from secagg.params import Params
 from secagg.protocols.ckks import CkksServer, Decryption
@@ -69,6 +70,7 @@ class Server:
     >>> server.result(1).mean
     """
 
+    @frameless
     def __init__(
         self,
         params: Params,
@@ -131,6 +133,7 @@ class Server:
         """Clients that sent two different frames where one is allowed, and when."""
         return dict(self._core.equivocations)
 
+    @frameless
     def open_round(
         self,
         round_id: int,
@@ -164,6 +167,7 @@ class Server:
         """
         return self._core.take_outbox()
 
+    @frameless
     def receive(self, frame: bytes, sender: str | None = None) -> str:
         """Take one frame from a client or the key holder, and return its authenticated sender.
 
@@ -180,6 +184,7 @@ class Server:
         """
         return self._core.receive(frame, sender)
 
+    @frameless
     def close_phase(self) -> None:
         """End the open phase with what has arrived.
 
@@ -228,6 +233,7 @@ class Server:
             self._results[round_id] = _Ended("the server's caller aborted this round")
             self._let_go()
 
+    @frameless
     def result(self, round_id: int) -> Any:
         """Return the `Aggregate` of a finished round; under ``reveal="holder"`` the `EncryptedAggregate`, without a sum.
 

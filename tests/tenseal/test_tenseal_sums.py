@@ -104,7 +104,7 @@ REFUSED = [[1.0], [[1.0, 2.0]], [1.0, np.nan], [np.inf, 0], [1.5, 0], [1j, 0], [
 
 
 @pytest.mark.parametrize("update", REFUSED, ids=repr)
-def test_updates_that_are_refused(update):
+def test_fault_37_and_43_updates_that_are_refused(update):
     params = SumParams(tb.shared().public(), 2, 2, 2, 1.0, "semi-honest")
     with pytest.raises(InputError) as refused:
         tb.shared().encrypt(update, params)
