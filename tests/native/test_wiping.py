@@ -1,4 +1,4 @@
-"""What kernels leave on the stack, searched on one of its own: no key, no round key, and no two neighbouring words of anything secret.
+"""What kernels leave on the stack, searched on one of its own: no key, no round key, no two neighbouring words of a secret.
 
 Compilers spill single words, which no source can wipe; those are not counted. Scratch that callers give is asserted zero by the
 driver.

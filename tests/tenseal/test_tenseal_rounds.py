@@ -52,7 +52,7 @@ def test_a_round_is_exact_for_everybody(name):
     assert "0." not in repr(result)
 
 
-def test_fault_03_dropouts_need_nothing():
+def test_fault_03_and_04_and_06_dropouts_need_nothing():
     f = TensealRound(5, 100)
     f.server.open_round(3)
     sent = f.uploads(3)
@@ -190,7 +190,7 @@ def test_fault_14_and_18_and_32_and_35_uploads_that_are_refused(changes, error, 
     assert np.array_equal(f.clients["h0"].decrypt(f.server.close_round(), 1).sum, f.expected(f.ids))
 
 
-def test_fault_62_uploads_that_are_no_messages():
+def test_fault_62_and_64_and_66_uploads_that_are_no_messages():
     f = TensealRound()
     f.server.open_round(1)
     upload = f.uploads()["h0"]
@@ -203,6 +203,8 @@ def test_fault_62_uploads_that_are_no_messages():
         bytes(4),
         bytes(50),
         b"\xff" * 50,
+        pickle.dumps([1, 2, 3]),
+        b"\x93NUMPY\x01\x00" + bytes(100),
         upload[:100],
         "text",
         None,

@@ -158,6 +158,18 @@ def test_the_table_of_faults_is_current():
     assert faults.page() == faults.PAGE.read_text(encoding="utf-8"), "run python docs/tools/faults.py"
     counted = faults.counted()
     assert counted["27"]["pairwise"] >= 4 and counted["73"]["TenSEAL"] >= 1 and counted["48b"]["ckks"] >= 1
+    rows = [row.split("|")[1:-1] for row in faults.table().splitlines() if re.match(r"\| \d", row)]
+    assert len(rows) == len(faults.CASES) and all(cell.strip() for row in rows for cell in row)
+
+
+def test_a_case_without_a_test_needs_a_reason():
+    faults = tool("faults")
+    reason = faults.NOT_APPLICABLE["ckks"].pop("there is no graph")
+    with pytest.raises(ValueError, match="'8', 'ckks'"):
+        faults.table()
+    faults.NOT_APPLICABLE["ckks"]["there is no graph"] = f"{reason} 9"
+    with pytest.raises(ValueError, match="'9', 'ckks'"):
+        faults.table()
 
 
 def test_every_public_name_is_in_the_reference_once():
