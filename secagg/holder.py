@@ -12,6 +12,7 @@ from secagg.aggregate import Aggregate, decode_sums
 from secagg.ciphertexts import CipherAccumulator
 from secagg.client import check_ledger, check_parties
 from secagg.errors import DecodeError, InputError, ParameterError, SecAggError, StateError
+from secagg.frameless import frameless
 from secagg.identity import Identity, Roster
 from secagg.params import Params
 from secagg.protocols.ckks import CkksHolder
@@ -77,6 +78,7 @@ class KeyHolder:
     ...     carrier.send(frame)
     """
 
+    @frameless
     def __init__(
         self,
         params: Params,
@@ -120,6 +122,7 @@ class KeyHolder:
         """The 16-byte session id, or None before the first request."""
         return self._core.session
 
+    @frameless
     def receive(self, frame: bytes) -> None:
         """Take one frame that the server sends, or passes on.
 
@@ -158,6 +161,7 @@ class KeyHolder:
         with self._lock:
             return self._core.take_outbox()
 
+    @frameless
     def result(self, round_id: int) -> Aggregate:
         """Return the Aggregate of a round that was decrypted; its receipt is not signed by the server yet.
 
@@ -170,6 +174,7 @@ class KeyHolder:
             raise StateError(f"round {round_id} was not decrypted, or is older than the last {KEPT_RESULTS}")
         return self._results[round_id]
 
+    @frameless
     def snapshot(self) -> bytes:
         """Return the holder's whole state, sealed so that only the same identity under the same roster can restore it.
 
@@ -190,6 +195,7 @@ class KeyHolder:
         return seal_snapshot(plain, identity=self._identity, roster=self._roster, session=self._core.session)
 
     @classmethod
+    @frameless
     def restore(
         cls,
         snapshot: bytes,

@@ -21,6 +21,7 @@ from secagg.errors import (
     StateError,
     ThresholdError,
 )
+from secagg.frameless import frameless
 from secagg.identity import Identity, Roster
 from secagg.outcomes import Ended, Outcomes
 from secagg.params import Params
@@ -86,6 +87,7 @@ class Server:
     >>> server.result(1).mean
     """
 
+    @frameless
     def __init__(
         self,
         params: Params,
@@ -199,6 +201,7 @@ class Server:
         """How many steps the journal has recorded over its life, 0 without one; it never falls unless an old copy is put back."""
         return 0 if self._recorder is None else self._recorder.recorded
 
+    @frameless
     def open_round(
         self,
         round_id: int,
@@ -240,6 +243,7 @@ class Server:
                 if ended is not None and before is None and self._core.round_id is not None:
                     self._end(round_id, ended, broken=True)
 
+    @frameless
     def outbox(self) -> list[tuple[str | None, bytes]]:
         """Return the (recipient, frame) pairs to send, oldest first, and forget them.
 
@@ -250,6 +254,7 @@ class Server:
             out, self._out = self._out, []
             return out
 
+    @frameless
     def receive(self, frame: bytes, sender: str | None = None) -> str:
         """Take one frame from a client or the key holder, and return its authenticated sender.
 
@@ -292,6 +297,7 @@ class Server:
                     self._end(round_id, _BROKEN, broken=True)
             return name
 
+    @frameless
     def sync(self) -> None:
         """Make every frame that was received durable; without a journal, do nothing.
 
@@ -310,6 +316,7 @@ class Server:
                     self._end(self._core.round_id, _BROKEN)
                 raise
 
+    @frameless
     def close_phase(self) -> None:
         """End the open phase with what has arrived.
 
@@ -343,6 +350,7 @@ class Server:
                 if ended is not None and round_id is not None:
                     self._end(round_id, ended, broken=broken)
 
+    @frameless
     def abort(self) -> None:
         """End the round in progress without a result.
 
@@ -407,6 +415,7 @@ class Server:
             if failed is not None and told:
                 raise failed
 
+    @frameless
     def result(self, round_id: int) -> Any:
         """Return the `Aggregate` of a finished round; under ``reveal="holder"`` the `EncryptedAggregate`, without a sum.
 
