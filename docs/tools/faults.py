@@ -115,10 +115,11 @@ NOT_APPLICABLE = {
         "no samples, batches or cohorts": "48b 48c 48d",
         "nothing is kept on disk": "15 49 50 51 52",
         "sizes are fixed by the terms: case 62": "53",
+        "one thread at a time, as its docstrings say": "54",
     },
     "parts": {
         "decided by whole rounds, not by a part": (
-            "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 17 18 24 27 28 29 30 31 32 33 35 36 38 39 40 47 48b 48c 48d 49 51 53"
+            "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 17 18 24 27 28 29 30 31 32 33 35 36 38 39 40 47 48b 48c 48d 53 54"
         ),
         "of ciphertexts": "67 68 69 70 71 72 73",
     },
