@@ -39,7 +39,7 @@ INTEGRATIONS := $(sort $(patsubst tests/integrations/%/requirements.txt,%,$(wild
 PREVIOUS := $(sort $(patsubst tests/integrations/%/requirements-previous.txt,%-previous,\
 	$(wildcard tests/integrations/*/requirements-previous.txt)))
 
-.PHONY: help install demo test test-integrations test-all cross lint format docs bench bench-full dist clean FORCE
+.PHONY: help install demo test test-integrations test-all cross ct fuzz lint format docs bench bench-full dist clean FORCE
 
 help:  ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -88,6 +88,21 @@ cross: $(STAMP)  ## Run the C tests as AArch64 and on older x86 under emulation;
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 			gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user; fi
 	$(PYTEST) tests/native/test_cross.py
+
+ct: $(STAMP)  ## Look for secrets in what the C kernels do; FULL=1 for every tool; as root, first install what is missing
+	@if ! { command -v valgrind && command -v clang && ls /usr/include/valgrind/memcheck.h; } >/dev/null 2>&1 && [ "$$(id -u)" = 0 ]; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+			valgrind libc6-dbg clang libclang-rt-14-dev binutils; fi
+	SECAGG_CT_REQUIRED=1 $(PYTEST) $(if $(FULL),,-m "not slow") tests/native/test_ct.py tests/native/test_timing.py
+
+fuzz: $(VENV)/fuzz  ## Fuzz every decoder, every receive() and the C kernels for SECONDS=60 in all; as root, first install clang
+	@if ! command -v clang >/dev/null && [ "$$(id -u)" = 0 ]; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends clang libclang-rt-dev; fi
+	$(INSTALLED) $(BIN)/python tests/fuzz/session.py $(if $(filter command%,$(origin SECONDS)),$(SECONDS),60)
+
+$(VENV)/fuzz: $(STAMP) tests/fuzz/requirements.txt
+	$(BIN)/python -m pip install --quiet -r tests/fuzz/requirements.txt
+	touch $@
 
 lint: $(STAMP)  ## Check style, types and the import layers
 	$(BIN)/ruff check .
@@ -144,7 +159,7 @@ endef
 	touch $@
 
 clean:  ## Remove everything that make made
-	rm -rf $(VENV) .integrations build dist release site .bench .benchmarks .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .integrations .fuzz build dist release site .bench .benchmarks .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	rm -rf .coverage .coverage.* htmlcov secagg.egg-info secagg/_native*.so secagg/_native*.c
 	find secagg tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -7,11 +7,12 @@ from typing import Any
 
 from secagg.aggregate import Aggregate, decode_sums
 from secagg.ciphertexts import CipherAccumulator
-from secagg.durable import Durable
 from secagg.errors import InputError, StateError
+from secagg.frameless import frameless
 from secagg.identity import Identity, Roster
 from secagg.params import Params
 from secagg.protocols.ckks import CkksHolder
+from secagg.quiet import QuietParty
 from secagg.receipt import Receipt
 from secagg.spool import Spool
 from secagg.wire import HOLDER
@@ -23,7 +24,7 @@ KEPT_RESULTS = 8
 SPOOL_BYTES = 256 << 20
 
 
-class KeyHolder(Durable):
+class KeyHolder(QuietParty):
     """Who can decrypt in one ckks session: it makes the key, and opens one sum a round.
 
     Parameters
@@ -52,6 +53,8 @@ class KeyHolder(Durable):
 
     Notes
     -----
+    Calls may come from any threads; they wait for each other.
+
     Under ``reveal="holder"`` it alone learns the sum (`result`), under ``reveal="server"`` the server too. Who holds the key and
     sees the clients' uploads could decrypt every one of them: it must not be, or share anything with, the server.
 
@@ -63,6 +66,7 @@ class KeyHolder(Durable):
     ...     carrier.send(frame)
     """
 
+    @frameless
     def __init__(
         self,
         params: Params,
@@ -86,6 +90,7 @@ class KeyHolder(Durable):
     def __repr__(self) -> str:
         return f"KeyHolder(results={sorted(self._results)})"
 
+    @frameless
     def receive(self, frame: bytes) -> None:
         """Take one frame that the server sends, or passes on.
 
@@ -97,6 +102,10 @@ class KeyHolder(Durable):
             What was to be decrypted is not the sum that was signed for, or none of honest clients; nothing was released, and no
             other sum of this round will be decrypted.
         """
+        with self._lock:
+            self._receive(frame)
+
+    def _receive(self, frame: bytes) -> None:
         before = self._core.decrypted
         self._core.receive(frame)
         current = self._core.decrypted
@@ -115,6 +124,7 @@ class KeyHolder(Durable):
             for old in sorted(self._results)[:-KEPT_RESULTS]:
                 del self._results[old]
 
+    @frameless
     def result(self, round_id: int) -> Aggregate:
         """Return the Aggregate of a round that was decrypted; its receipt is not signed by the server yet.
 
@@ -127,6 +137,7 @@ class KeyHolder(Durable):
             raise StateError(f"round {round_id} was not decrypted, or is older than the last {KEPT_RESULTS}")
         return self._results[round_id]
 
+    @frameless
     def snapshot(self) -> bytes:
         """Return the holder's whole state, sealed so that only the same identity under the same roster can restore it.
 
@@ -141,6 +152,7 @@ class KeyHolder(Durable):
         return self._snapshot()
 
     @classmethod
+    @frameless
     def restore(
         cls,
         snapshot: bytes,

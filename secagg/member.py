@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 
 from secagg.client import placeholder
-from secagg.durable import Durable
 from secagg.errors import InputError, ParameterError
+from secagg.frameless import frameless
 from secagg.identity import Identity, Roster
 from secagg.params import Params
 from secagg.protocols.oneshot import OneshotMember
+from secagg.quiet import QuietParty
 
 __all__ = ["Member"]
 
 
-class Member(Durable):
+class Member(QuietParty):
     """A member of a oneshot committee that sends no updates of its own; a `Client` in the committee needs none.
 
     Parameters
@@ -48,6 +49,7 @@ class Member(Durable):
     ...     carrier.send(frame)
     """
 
+    @frameless
     def __init__(
         self,
         params: Params,
@@ -75,6 +77,7 @@ class Member(Durable):
         """This member's id."""
         return self._role
 
+    @frameless
     def receive(self, frame: bytes) -> None:
         """Take one frame from the server.
 
@@ -85,8 +88,10 @@ class Member(Durable):
         AbortError
             The ledger cannot be written, or says that the round is over; nothing leaves.
         """
-        self._core.receive(frame)
+        with self._lock:
+            self._core.receive(frame)
 
+    @frameless
     def snapshot(self) -> bytes:
         """Return the member's whole state, sealed so that only the same identity under the same roster can restore it.
 
@@ -100,6 +105,7 @@ class Member(Durable):
         return self._snapshot()
 
     @classmethod
+    @frameless
     def restore(
         cls,
         snapshot: bytes,

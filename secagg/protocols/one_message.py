@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgspec
 
-from secagg.errors import AuthenticationError, DecodeError, EquivocationError, InputError, PeerError, StateError
+from secagg.errors import AuthenticationError, DecodeError, EquivocationError, PeerError, StateError
 from secagg.hazmat.kdf import hkdf
 from secagg.protocols.accounts import participants_digest
 from secagg.protocols.machine import Machine
-from secagg.protocols.memory import Forgetful, Memory
+from secagg.protocols.memory import UNREADABLE, Forgetful, Memory
 from secagg.protocols.party import INTENT, Party, Submission, commit, intend
 from secagg.protocols.secret import Secret, SecretStruct
 from secagg.protocols.signed import check_ranks
@@ -318,7 +318,7 @@ class OneMessageClient(Secret):
             state.basis = self._thaw_basis(kept.basis, kept.session)
             if kept.round is not None:
                 self._thaw_round(kept.session, kept.round)
-        except (msgspec.DecodeError, ValueError, LookupError, InputError, PeerError):
+        except UNREADABLE:
             raise DecodeError("not a snapshot of this version") from None
 
     def _thaw_round(self, session: bytes, kept: _Round) -> None:

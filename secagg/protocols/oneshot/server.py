@@ -20,6 +20,7 @@ from secagg.hazmat.agreement import KeyPair
 from secagg.protocols.accounts import account_digest, participants_digest, survivors_digest
 from secagg.protocols.oneshot import merkle, sharing
 from secagg.protocols.oneshot.intake import Intake, cut
+from secagg.protocols.oneshot.memo import Memo, read_memo
 from secagg.protocols.oneshot.messages import KeysRequest, Kind, MaskedRequest, RevealRequest, public_seed
 from secagg.protocols.oneshot.setup import Setup, committee
 from secagg.protocols.oneshot.state import Batch, Bulk, Round, ServerState
@@ -77,6 +78,16 @@ class OneshotServer(Serving[ServerState]):
         self._entropy = entropy
 
     # -- what the facade sees -------------------------------------------------------------------------------------
+
+    @property
+    def excluded(self) -> Collection[str]:
+        """Clients whose upload was refused in the round in progress."""
+        return () if self._state.round is None else self._state.round.excluded
+
+    @property
+    def setting_up(self) -> bool:
+        """Whether the open phase belongs to a setup."""
+        return self._machine.state is ServerPhase.KEYS
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -156,6 +167,22 @@ class OneshotServer(Serving[ServerState]):
         self._state.round = None
         self._out.clear()
         self._state.bulk = self._new_bulk()
+
+    # -- what outlives a round, for a journal ---------------------------------------------------------------------
+
+    def memo(self) -> bytes:
+        """Return what outlives a round and does not follow from the members' keys."""
+        return Memo.of(self._state, self._floor).to_bytes()
+
+    def recall(self, memo: bytes) -> None:
+        """Between rounds: know what was known when `memo` was made; InputError if it is none of this session's."""
+        kept = read_memo(memo)
+        self._floor = kept.floor
+        kept.fill(self._state)
+
+    def forget(self) -> None:
+        """Between rounds: know no setup, so that the next round runs one."""
+        self._state.batch = None
 
     # -- phases ---------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,50 @@
+"""What a server's journal keeps of the rounds that are over, beside the members' keys."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from secagg.errors import InputError
+
+if TYPE_CHECKING:
+    from secagg.protocols.oneshot.state import ServerState
+
+__all__ = ["Memo", "read_memo"]
+
+
+class Memo(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """The server between two rounds, less the setup in use; public to whoever sees the traffic."""
+
+    floor: int
+    equivocations: dict[str, str]
+    setup: bool
+    shown: list[str]
+
+    @classmethod
+    def of(cls, state: ServerState, floor: int) -> Memo:
+        """Return what there is to keep of a state."""
+        shown = [] if state.batch is None else sorted(state.batch.shown)
+        return cls(floor, dict(state.equivocations), state.batch is not None, shown)
+
+    def to_bytes(self) -> bytes:
+        """Return the MessagePack form."""
+        return msgspec.msgpack.encode(self)
+
+    def fill(self, state: ServerState) -> None:
+        """Put everything but the floor back into a state."""
+        state.equivocations.clear()
+        state.equivocations.update(self.equivocations)
+        if not self.setup:
+            state.batch = None
+        elif state.batch is not None:  # where new keys are asked for at once, the old ones were not kept
+            state.batch.shown = set(self.shown)
+
+
+def read_memo(data: bytes) -> Memo:
+    """Return the memo of these bytes; InputError if they are none."""
+    try:
+        return msgspec.msgpack.decode(data, type=Memo)
+    except msgspec.DecodeError:
+        raise InputError("not a server's memo of this version") from None
