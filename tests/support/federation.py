@@ -51,13 +51,16 @@ class Federation:
             {name: key.verify_key for name, key in self.keys.items()}, self.server_key.verify_key,
             None if self.holder_key is None else self.holder_key.verify_key,
         )  # fmt: skip
-        self.server = Server(self.params, identity=self.server_key, roster=self.roster)
+        self.server = self.new_server()
         self.clients = {name: self.new_client(name) for name in self.ids}
         rng = np.random.default_rng(7)
         self.updates = {name: rng.integers(-50, 1001, self.params.length) for name in self.ids}
         self.down: list[tuple[str, bytes]] = []  # every frame a client was handed
         self.up: list[tuple[str, bytes]] = []  # every frame the server was handed
         self.errors: dict[str, Exception] = {}
+
+    def new_server(self) -> Server:
+        return Server(self.params, identity=self.server_key, roster=self.roster)
 
     def new_client(self, name: str, **changes: Any) -> Client:
         settings: dict[str, Any] = {

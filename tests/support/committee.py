@@ -1,0 +1,84 @@
+"""A small oneshot federation whose every frame a test can see, drop, change or forge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from secagg import Client, Integer, Params, Server
+from secagg.protocols.oneshot.messages import Kind, decoders
+from secagg.wire import SERVER, Envelope, decode_frame, seal_envelope
+from support.federation import Federation, fields
+
+LENGTH = 37
+SESSION = bytes(range(16))
+
+
+def make_params(clients: int = 5, **changes: Any) -> Params:
+    settings: dict[str, Any] = {
+        "length": LENGTH, "encoding": Integer(-50, 1000), "protocol": "oneshot", "rounds_per_setup": 3, **changes,
+    }  # fmt: skip
+    return Params(clients=clients, **settings)
+
+
+class Committee(Federation):
+    """Clients c0.., all of them members unless the Params draw a committee, and a server."""
+
+    make_params = staticmethod(make_params)
+
+    def new_server(self) -> Server:
+        return Server(self.params, identity=self.server_key, roster=self.roster, session=SESSION)
+
+    def new_client(self, name: str, **changes: Any) -> Client:
+        return super().new_client(name, **{"session": SESSION, **changes})
+
+    @property
+    def setup(self):
+        return self.server._core._state.batch.setup
+
+    def carry(self, silent=(), change: Callable[[str, bytes], bytes] | None = None):
+        """One exchange: requests down, answers up; `change` may alter what the server is handed."""
+        sent = self.hand(self.requests(), silent)
+        self.bring(sent if change is None else [(name, change(name, frame)) for name, frame in sent])
+
+    def until(self, phase: str, round_id: int = 1, participants=None, silent=()) -> None:
+        """Open a round and go on until `phase` is open."""
+        self.server.open_round(round_id, participants)
+        while self.server.phase != phase:
+            self.carry(silent)
+            self.server.close_phase()
+
+    def finish(self, round_id: int, silent=()):
+        """Go on until the round is over, and return its result."""
+        while self.server.phase != "idle":
+            self.carry(silent)
+            self.server.close_phase()
+        return self.server.result(round_id)
+
+    def round(self, round_id: int = 1, participants=None, silent=()):
+        self.server.open_round(round_id, participants)
+        return self.finish(round_id, silent)
+
+    def exact(self, result, names) -> None:
+        """Check a result against the plain integer sum."""
+        total = np.sum([self.updates[name] for name in names], axis=0)
+        assert result.contributors == tuple(sorted(names))
+        np.testing.assert_array_equal(result.sum, total)
+        result.receipt.verify(self.roster, self.params)
+
+    def body(self, frame: bytes) -> Any:
+        kind, outer = decode_frame(frame, max_bytes=1 << 30)
+        assert isinstance(outer, Envelope)
+        return decoders[Kind(kind)].decode(outer.payload)
+
+    def forged(self, frame: bytes, signer: str | None = None, **changes: Any) -> bytes:
+        """The same frame with other fields, signed again with its sender's key, or somebody else's."""
+        kind, outer = decode_frame(frame, max_bytes=1 << 30)
+        key = self.server_key if (signer or outer.sender) == SERVER else self.keys[signer or outer.sender]
+        return seal_envelope(kind, outer.session, outer.sender, fields(self.body(frame), **changes), key.sign)
+
+    def asked(self, kind: Kind) -> dict[str, bytes]:
+        """Take the server's frames of one kind, by recipient."""
+        return {to: frame for to, frame in self.server.outbox() if frame[3] == kind}
