@@ -1,5 +1,6 @@
 # Every target works from a clean clone, in any order: Debian, Python 3.11, a C compiler and make are all it takes.
 SHELL := /bin/bash
+comma := ,
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
@@ -11,6 +12,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 LIST := $(VENV)/sources.txt
 EXTRAS := dev,demo,docs
+LOCK := requirements/dev.lock
+TOOLS := .tools/bin
 PEERS := $(patsubst benchmarks/peers/requirements/%.txt,.bench/venvs/%/installed,$(wildcard benchmarks/peers/requirements/*.txt))
 
 # A PYTHONPATH of the caller's must not put the source tree, or anything else, before the wheel.
@@ -39,7 +42,7 @@ INTEGRATIONS := $(sort $(patsubst tests/integrations/%/requirements.txt,%,$(wild
 PREVIOUS := $(sort $(patsubst tests/integrations/%/requirements-previous.txt,%-previous,\
 	$(wildcard tests/integrations/*/requirements-previous.txt)))
 
-.PHONY: help install demo test test-integrations test-all cross ct fuzz lint format docs bench bench-full dist clean FORCE
+.PHONY: help install demo test test-integrations test-all cross ct fuzz lint format docs bench bench-full dist lock audit clean FORCE
 
 help:  ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -158,6 +161,17 @@ endef
 	$(@D)/bin/python -m pip install --quiet --no-deps --force-reinstall dist/secagg-*.whl
 	touch $@
 
+lock: $(TOOLS)/python  ## Name every package of the development environment anew, by version and hash
+	$(TOOLS)/uv pip compile pyproject.toml $(foreach extra,$(subst $(comma), ,$(EXTRAS)),--extra $(extra)) --upgrade --generate-hashes \
+		--python-version 3.11 --no-emit-index-url --no-header --quiet --output-file $(LOCK)
+
+audit: $(TOOLS)/python  ## Ask the vulnerability service about every package of the lock; no answer is a failure
+	$(TOOLS)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off -r $(LOCK)
+
+$(TOOLS)/python:
+	$(PYTHON) -m venv .tools
+	$(TOOLS)/pip install --quiet uv pip-audit
+
 clean:  ## Remove everything that make made
 	rm -rf $(VENV) .integrations .fuzz build dist release site .bench .benchmarks .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	rm -rf .coverage .coverage.* htmlcov secagg.egg-info secagg/_native*.so secagg/_native*.c
@@ -169,11 +183,20 @@ $(BIN)/python:
 $(LIST): $(BIN)/python FORCE
 	@printf '%s\n' $(SOURCES) | cmp -s - $@ || printf '%s\n' $(SOURCES) > $@
 
-# build/ goes first: setuptools would carry deleted modules over from it.
-$(STAMP): $(LIST) $(SOURCES)
+# build/ goes first: setuptools would carry deleted modules over from it. On Python 3.11 all that comes from elsewhere, what builds the
+# wheel included, is what the lock names by version and hash; other versions of Python take what suits them.
+$(STAMP): $(LIST) $(SOURCES) $(LOCK)
 	rm -rf build dist
-	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
-	$(BIN)/python -m pip install --quiet --no-deps --force-reinstall dist/secagg-*.whl
-	$(BIN)/python -m pip install --quiet "$$(ls dist/secagg-*.whl)[$(EXTRAS)]"
+	if $(BIN)/python -P -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; then \
+		$(BIN)/python -m pip install --quiet --require-hashes -r $(LOCK); \
+		$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .; \
+		$(BIN)/python -m pip install --quiet --no-deps --force-reinstall dist/secagg-*.whl; \
+		$(BIN)/python -m pip check; \
+	else \
+		echo "no lock for this version of Python: taking the newest packages that suit it"; \
+		$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .; \
+		$(BIN)/python -m pip install --quiet --no-deps --force-reinstall dist/secagg-*.whl; \
+		$(BIN)/python -m pip install --quiet "$$(ls dist/secagg-*.whl)[$(EXTRAS)]"; \
+	fi
 	$(BIN)/python -P -c 'import secagg; print("installed secagg:", secagg.build_info())'
 	touch $@
