@@ -13,14 +13,14 @@
 
 #define BIT(x)     (1 << (x))
 #define HAS(s, x)  (((s) >> (x)) & 1)
-#define SIZE(s)    (((s) & 1) + (((s) >> 1) & 1) + (((s) >> 2) & 1) + (((s) >> 3) & 1) + (((s) >> 4) & 1))
+#define SIZE(s)    (((s) & 1) + (((s) >> 1) & 1) + (((s) >> 2) & 1) + (((s) >> 3) & 1) + (((s) >> 4) & 1) + (((s) >> 5) & 1))
 #define EVERYONE   (BIT(N) - 1)
 #define GOOD       (BIT(HONEST) - 1)
 #define BAD        (EVERYONE & ~GOOD)
 #define AT(r, i)   ((r) * HONEST + (i))
 #define SLOTS      (ROUNDS * HONEST)
 #define SAME_SETUP(i, j)  (cohort[i] == cohort[j] && faked[i] == faked[j])
-#define VARIANT    32  /* a second setup under the same names: a corrupt client signed two advertisements */
+#define VARIANT    64  /* a second setup under the same names: a corrupt client signed two advertisements */
 
 /* -- what an honest client has done; `known_` is what its state remembers of it, without the ledger ------------------------------- */
 byte cohort[HONEST];        /* the setup that it dealt in, 0 before */
@@ -49,6 +49,11 @@ bit ok, model, again;
 
 #ifdef IN_TURN
 byte turn;
+#ifdef NO_CLOSED
+#define STEPS 5   /* without that rule an update may follow an answer */
+#else
+#define STEPS 3
+#endif
 #endif
 
 /* Pick any set between `least` and `most`. */
@@ -131,7 +136,7 @@ inline enter_round() {
 #else
 #define SAME_MODEL(x)  (context[AT(r, x)] == model)
 #endif
-#ifdef NO_LIST_BOUND
+#ifdef NO_LIST_IN_HEADERS
 #define SAME_LIST(x)  true
 #else
 #define SAME_LIST(x)  (list[AT(r, x)] == who)
@@ -220,7 +225,8 @@ inline ask_update() {
 			:: list[AT(r, i)] != 0 -> two_uploads = 1   /* masked by the same seed and keys */
 			:: else
 			fi;
-			list[AT(r, i)] = who; context[AT(r, i)] = model; known_list[AT(r, i)] = 1
+			list[AT(r, i)] = who; context[AT(r, i)] = model; known_list[AT(r, i)] = 1;
+			d_step { judge() }
 		:: else
 		fi
 	:: else
@@ -232,7 +238,7 @@ inline ask_update() {
 inline ask_shares_back() {
 	if
 	:: members[i] != 0 && ROUND_OK && !REPEATED(AT(r, i)) ->
-#ifdef NO_LIST_BOUND
+#ifdef NO_SAME_LIST
 		pick(who, 0, members[i]);
 #else
 		if
@@ -463,12 +469,12 @@ init {
 #ifdef IN_TURN
 	/* Everybody deals, then each is asked for an update or not, then each for its shares or not. */
 	do
-	:: turn < 3 * HONEST -> atomic {
+	:: turn < STEPS * HONEST -> atomic {
 		i = turn % HONEST;
 		if
 		:: turn < HONEST -> ask_shares(); deliver()
-		:: turn >= HONEST && turn < 2 * HONEST -> if :: true -> ask_update() :: skip fi
-		:: turn >= 2 * HONEST -> if :: true -> ask_shares_back() :: skip fi
+		:: turn >= HONEST && (turn / HONEST) % 2 == 1 -> if :: true -> ask_update() :: skip fi
+		:: turn >= HONEST && (turn / HONEST) % 2 == 0 -> if :: true -> ask_shares_back() :: skip fi
 		fi;
 		turn++; i = 0;
 		CHECK
