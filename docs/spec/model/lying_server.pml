@@ -225,6 +225,10 @@ inline ask_update() {
 			:: list[AT(r, i)] != 0 -> two_uploads = 1   /* masked by the same seed and keys */
 			:: else
 			fi;
+			if
+			:: account_list[AT(r, i)] != 0 && !HAS(account_alive[AT(r, i)], i) -> left_out = 1
+			:: else
+			fi;
 			list[AT(r, i)] = who; context[AT(r, i)] = model; known_list[AT(r, i)] = 1;
 			d_step { judge() }
 		:: else
@@ -298,7 +302,7 @@ inline answer() {
 	known_answer[AT(r, i)] = 1;
 	/* A client that signs an account of a round it sent an update in takes it that the update is in the sum. */
 	if
-	:: list[AT(r, i)] != 0 && HAS(who, i) && !HAS(alive, i) -> left_out = 1
+	:: list[AT(r, i)] != 0 && !HAS(alive, i) -> left_out = 1
 	:: else
 	fi;
 	x = 0;
