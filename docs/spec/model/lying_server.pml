@@ -7,7 +7,7 @@
    Clients are 0 .. HONEST-1 honest, then corrupt ones. A set of clients is a byte, bit i for client i. Given by the runner:
      N HONEST T M PMAX MIN_COHORT G     cohort, honest clients, threshold, min_clients, max_participants, min_cohort, engine's bound
      ROUNDS CONTEXTS                    rounds of the batch, different models that the server may hand out
-     SETUPS ROLLBACK                    let the server also lie about the cohort and the members; let clients be restored from old states
+     SETUPS ROLLBACK                    let the server also lie about the cohort and the members; let clients be restored from old snapshots
      IN_TURN                            requests go to one client after another (see the page: nothing is lost by that)
      NO_rule                            take that rule from the honest clients */
 
@@ -22,18 +22,21 @@
 #define SAME_SETUP(i, j)  (cohort[i] == cohort[j] && faked[i] == faked[j])
 #define VARIANT    64  /* a second setup under the same names: a corrupt client signed two advertisements */
 
-/* -- what an honest client has done; `known_` is what its state remembers of it, without the ledger ------------------------------- */
+/* -- what an honest client has done. `known_` is whether its state remembers that, `kept_` whether its ledger does ----------------- */
 byte cohort[HONEST];        /* the setup that it dealt in, 0 before */
 byte members[HONEST];       /* the members of its delivery, 0 before */
 byte faked[HONEST];         /* in whose name the server's own keys were in its setup */
 bit lowered[HONEST];        /* it dealt with another threshold than Params say */
 byte current[HONEST];       /* the round in progress */
-byte list[SLOTS];           /* participants under which its update left, 0 if none did */
-bit context[SLOTS];
-byte account_list[SLOTS];   /* participants and survivors of the account that it signed first, 0 if none */
+byte list[SLOTS];           /* participants in the header of its update, 0 if none left */
+byte under[SLOTS];          /* members in it */
+bit context[SLOTS];         /* model in it */
+byte account_list[SLOTS];   /* participants, survivors, members and model of the account that it signed first, 0 if none */
 byte account_alive[SLOTS];
-bit known_list[SLOTS];
-bit known_answer[SLOTS];
+byte account_under[SLOTS];
+bit account_model[SLOTS];
+bit known_list[SLOTS], known_answer[SLOTS];
+bit kept_list[SLOTS], kept_answer[SLOTS];
 
 /* -- what the server holds: shares of honest clients' secrets, by honest holder --------------------------------------------------- */
 byte seeds[SLOTS];
@@ -44,7 +47,7 @@ bit opened_both_ways, opened_too_few, opened_mixed_models, opened_below_threshol
 bit two_uploads, left_out, two_accounts;
 
 /* -- scratch, zero between steps -------------------------------------------------------------------------------------------------- */
-byte i, r, b, who, alive, twins, alike, x, y, seed_open, key_open;
+byte i, r, b, who, alive, shown, alike, signers, x, y, seed_open, key_open;
 bit ok, model, again;
 
 #ifdef IN_TURN
@@ -74,21 +77,12 @@ inline pick(result, least, most) {
 
 /* -- rules of the client that several steps use ------------------------------------------------------------------------------------ */
 
+#define SENT(a)      (known_list[a] || kept_list[a])
+#define ANSWERED(a)  (known_answer[a] || kept_answer[a])
 #ifdef NO_LEDGER
-#define MAY_ROLL_BACK
-#define SENT(a)      (list[a] != 0 && known_list[a])
-#define ANSWERED(a)  (account_list[a] != 0 && known_answer[a])
+#define LEDGER  0
 #else
-#ifdef NO_FLOOR      /* an older round's record is dropped when a later one begins */
-#define SENT(a)      (list[a] != 0 && known_list[a])
-#define ANSWERED(a)  (account_list[a] != 0 && known_answer[a])
-#else
-#define SENT(a)      (list[a] != 0)     /* the ledger knows, whatever the state says */
-#define ANSWERED(a)  (account_list[a] != 0)
-#endif
-#endif
-#ifdef ROLLBACK
-#define MAY_ROLL_BACK
+#define LEDGER  1
 #endif
 
 #ifdef NO_FLOOR
@@ -118,7 +112,8 @@ inline enter_round() {
 	if
 	:: r != current[i] ->
 #ifdef NO_FLOOR
-		known_list[AT(current[i], i)] = 0; known_answer[AT(current[i], i)] = 0;
+		known_list[AT(current[i], i)] = 0; known_answer[AT(current[i], i)] = 0;   /* the view of one round only */
+		kept_list[AT(current[i], i)] = 0; kept_answer[AT(current[i], i)] = 0;     /* and the record of one */
 #endif
 		current[i] = r
 	:: else
@@ -129,7 +124,7 @@ inline enter_round() {
 #ifdef NO_SIGNED_HEADERS
 #define HEADER(x)  (x != i || list[AT(r, x)] != 0)
 #else
-#define HEADER(x)  (list[AT(r, x)] != 0 && SAME_SETUP(x, i) && members[x] == members[i] && SAME_MODEL(x) && SAME_LIST(x))
+#define HEADER(x)  (list[AT(r, x)] != 0 && SAME_SETUP(x, i) && under[AT(r, x)] == members[i] && SAME_MODEL(x) && SAME_LIST(x))
 #endif
 #ifdef NO_CONTEXT
 #define SAME_MODEL(x)  true
@@ -184,7 +179,8 @@ inline ask_shares() {
 #ifdef SETUPS
 			if :: (who & BAD) != 0 -> who = who | VARIANT :: skip fi;
 #endif
-			cohort[i] = who
+			cohort[i] = who;
+			printf("client %d deals in the setup %d, of which %d under the server's own keys\n", i, who, faked[i])
 		:: else   /* refused: below min_cohort */
 		fi
 	:: else   /* refused: a second setup for the same rounds */
@@ -229,7 +225,9 @@ inline ask_update() {
 			:: account_list[AT(r, i)] != 0 && !HAS(account_alive[AT(r, i)], i) -> left_out = 1
 			:: else
 			fi;
-			list[AT(r, i)] = who; context[AT(r, i)] = model; known_list[AT(r, i)] = 1;
+			list[AT(r, i)] = who; under[AT(r, i)] = members[i]; context[AT(r, i)] = model;
+			known_list[AT(r, i)] = 1; kept_list[AT(r, i)] = LEDGER;   /* on disk before the header leaves */
+			printf("client %d sends its update of round %d for the list %d, on model %d\n", i, r, who, model);
 			d_step { judge() }
 		:: else
 		fi
@@ -256,12 +254,12 @@ inline ask_shares_back() {
 		:: else -> if :: model = 1 :: skip fi
 		fi;
 #endif
-		find_headers(twins);
+		find_headers(shown);
 		/* The client must be a survivor itself, or not have been asked for an update. */
 #ifdef NO_OWN_DEATH
-		pick(alive, 0, twins);
+		pick(alive, 0, shown);
 #else
-		pick(alive, (twins & who) & BIT(i), twins);
+		pick(alive, (shown & who) & BIT(i), shown);
 #endif
 		ok = LIST_OK;
 #ifndef NO_OWN_DEATH
@@ -277,12 +275,14 @@ inline ask_shares_back() {
 #endif
 #endif
 		if
-		:: ok -> d_step { answer(); judge() }
+		:: ok ->
+			printf("client %d answers in round %d: list %d, survivors %d\n", i, r, who, alive);
+			d_step { answer(); judge() }
 		:: else
 		fi
 	:: else
 	fi;
-	ok = 0; who = 0; alive = 0; twins = 0; model = 0
+	ok = 0; who = 0; alive = 0; shown = 0; model = 0
 }
 
 #ifdef NO_ONE_KIND
@@ -295,11 +295,13 @@ inline answer() {
 	enter_round();
 	again = account_list[AT(r, i)] != 0;
 	if
-	:: !again -> account_list[AT(r, i)] = who; account_alive[AT(r, i)] = alive
+	:: !again ->
+		account_list[AT(r, i)] = who; account_alive[AT(r, i)] = alive; account_under[AT(r, i)] = members[i];
+		account_model[AT(r, i)] = model
 	:: else
 	fi;
 	again = 0;
-	known_answer[AT(r, i)] = 1;
+	known_answer[AT(r, i)] = 1; kept_answer[AT(r, i)] = LEDGER;
 	/* A client that signs an account of a round it sent an update in takes it that the update is in the sum. */
 	if
 	:: list[AT(r, i)] != 0 && !HAS(alive, i) -> left_out = 1
@@ -332,9 +334,18 @@ inline answer() {
 	x = 0
 }
 
-/* The machine of client i is restored from an older image: its state forgets, its ledger does not. */
+/* Client i is restored from a snapshot of before its delivery: its state forgets, its ledger does not. */
 inline roll_back() {
-	known_list[AT(r, i)] = 0; known_answer[AT(r, i)] = 0
+	x = 0;
+	do
+	:: x < ROUNDS -> known_list[AT(x, i)] = 0; known_answer[AT(x, i)] = 0; x++
+	:: else -> break
+	od;
+	x = 0;
+#ifdef NO_LEDGER
+	current[i] = 0;   /* with one, the floor is on disk too */
+#endif
+	members[i] = 0
 }
 
 /* -- what all that is worth to the server ------------------------------------------------------------------------------------------ */
@@ -427,37 +438,37 @@ inline judge() {
 	do
 	:: x < HONEST ->
 		if
-		:: account_list[AT(r, x)] != 0 -> agreeing(x, seed_open)
+		:: account_list[AT(r, x)] != 0 -> agreeing(x)
 		:: else
 		fi;
 		x++
 	:: else -> break
 	od;
-	x = 0; y = 0; alike = 0; seed_open = 0; key_open = 0; ok = 0
+	x = 0; signers = 0; seed_open = 0; key_open = 0; ok = 0
 }
 
 #define SAME_ACCOUNT(i, j)  (account_list[AT(r, i)] == account_list[AT(r, j)] && account_alive[AT(r, i)] == account_alive[AT(r, j)] \
-                             && SAME_SETUP(i, j) && members[i] == members[j])
+                             && SAME_SETUP(i, j) && account_under[AT(r, i)] == account_under[AT(r, j)] \
+                             && account_model[AT(r, i)] == account_model[AT(r, j)])
 
-/* Note whether the account of j has enough signatures while an earlier one, other than it, has them too. `seen` is scratch. */
-inline agreeing(j, seen) {
-	y = 0; alike = 0;
+/* Note whether the account of j has enough signatures while another one has them too. */
+inline agreeing(j) {
+	alike = 0; y = 0;
 	do
 	:: y < HONEST ->
 		if
-		:: SAME_ACCOUNT(y, j) -> alike = alike | BIT(y)
+		:: account_list[AT(r, y)] != 0 && SAME_ACCOUNT(y, j) -> alike = alike | BIT(y)
 		:: else
 		fi;
 		y++
 	:: else -> break
 	od;
 	if
-	:: SIZE(alike) + (N - HONEST) >= T && j == 0 -> key_open = alike; seen = 1
-	:: SIZE(alike) + (N - HONEST) >= T && j != 0 ->
-		two_accounts = two_accounts || (seen == 1 && key_open != alike); key_open = alike; seen = 1
+	:: SIZE(alike) + (N - HONEST) >= T ->
+		two_accounts = two_accounts || (signers != 0 && signers != alike); signers = alike
 	:: else
 	fi;
-	y = 0; alike = 0
+	alike = 0; y = 0
 }
 
 #ifndef BROKEN
@@ -465,7 +476,6 @@ inline agreeing(j, seen) {
 #endif
 #define CHECK   assert(!(BROKEN))
 
-#define ANY_CLIENT  select_client()
 inline select_client() { i = 0; do :: i < HONEST - 1 -> i++ :: break od }
 inline select_round() { r = 0; do :: r < ROUNDS - 1 -> r++ :: break od }
 
@@ -490,11 +500,12 @@ init {
 	:: atomic {
 		select_client(); select_round();
 		if
-		:: true -> ask_shares(); deliver()
+		:: true -> ask_shares()
+		:: true -> deliver()
 		:: true -> ask_update()
 		:: true -> ask_shares_back()
-#ifdef MAY_ROLL_BACK
-		:: roll_back()
+#ifdef ROLLBACK
+		:: true -> d_step { roll_back() }
 #endif
 		fi;
 		i = 0; r = 0;
