@@ -1,5 +1,6 @@
 # Every target works from a clean clone, in any order: Debian, Python 3.11, a C compiler and make are all it takes.
 SHELL := /bin/bash
+comma := ,
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
@@ -11,6 +12,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 LIST := $(VENV)/sources.txt
 EXTRAS := dev,demo,docs
+LOCK := requirements/dev.lock
+TOOLS := .tools/bin
 PEERS := $(patsubst benchmarks/peers/requirements/%.txt,.bench/venvs/%/installed,$(wildcard benchmarks/peers/requirements/*.txt))
 
 # A PYTHONPATH of the caller's must not put the source tree, or anything else, before the wheel.
@@ -39,7 +42,7 @@ INTEGRATIONS := $(sort $(patsubst tests/integrations/%/requirements.txt,%,$(wild
 PREVIOUS := $(sort $(patsubst tests/integrations/%/requirements-previous.txt,%-previous,\
 	$(wildcard tests/integrations/*/requirements-previous.txt)))
 
-.PHONY: help install demo test test-integrations test-all cross lint format docs bench bench-full dist clean FORCE
+.PHONY: help install demo test test-integrations test-all cross ct fuzz lint format docs bench bench-full dist lock audit clean FORCE
 
 help:  ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -88,6 +91,21 @@ cross: $(STAMP)  ## Run the C tests as AArch64 and on older x86 under emulation;
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 			gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user; fi
 	$(PYTEST) tests/native/test_cross.py
+
+ct: $(STAMP)  ## Look for secrets in what the C kernels do; FULL=1 for every tool; as root, first install what is missing
+	@if ! { command -v valgrind && command -v clang && ls /usr/include/valgrind/memcheck.h; } >/dev/null 2>&1 && [ "$$(id -u)" = 0 ]; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+			valgrind libc6-dbg clang libclang-rt-14-dev binutils; fi
+	SECAGG_CT_REQUIRED=1 $(PYTEST) $(if $(FULL),,-m "not slow") tests/native/test_ct.py tests/native/test_timing.py
+
+fuzz: $(VENV)/fuzz  ## Fuzz every decoder, every receive() and the C kernels for SECONDS=60 in all; as root, first install clang
+	@if ! command -v clang >/dev/null && [ "$$(id -u)" = 0 ]; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends clang libclang-rt-dev; fi
+	$(INSTALLED) $(BIN)/python tests/fuzz/session.py $(if $(filter command%,$(origin SECONDS)),$(SECONDS),60)
+
+$(VENV)/fuzz: $(STAMP) tests/fuzz/requirements.txt
+	$(BIN)/python -m pip install --quiet -r tests/fuzz/requirements.txt
+	touch $@
 
 lint: $(STAMP)  ## Check style, types and the import layers
 	$(BIN)/ruff check .
@@ -143,8 +161,19 @@ endef
 	$(@D)/bin/python -m pip install --quiet --no-deps --force-reinstall dist/secagg-*.whl
 	touch $@
 
+lock: $(TOOLS)/python  ## Name every package of the development environment anew, by version and hash
+	$(TOOLS)/uv pip compile pyproject.toml $(foreach extra,$(subst $(comma), ,$(EXTRAS)),--extra $(extra)) --upgrade --generate-hashes \
+		--python-version 3.11 --no-emit-index-url --no-header --quiet --output-file $(LOCK)
+
+audit: $(TOOLS)/python  ## Ask the vulnerability service about every package of the lock; no answer is a failure
+	$(TOOLS)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off -r $(LOCK)
+
+$(TOOLS)/python:
+	$(PYTHON) -m venv .tools
+	$(TOOLS)/pip install --quiet uv pip-audit
+
 clean:  ## Remove everything that make made
-	rm -rf $(VENV) .integrations build dist release site .bench .benchmarks .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .integrations .fuzz build dist release site .bench .benchmarks .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	rm -rf .coverage .coverage.* htmlcov secagg.egg-info secagg/_native*.so secagg/_native*.c
 	find secagg tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -154,11 +183,20 @@ $(BIN)/python:
 $(LIST): $(BIN)/python FORCE
 	@printf '%s\n' $(SOURCES) | cmp -s - $@ || printf '%s\n' $(SOURCES) > $@
 
-# build/ goes first: setuptools would carry deleted modules over from it.
-$(STAMP): $(LIST) $(SOURCES)
+# build/ goes first: setuptools would carry deleted modules over from it. On Python 3.11 all that comes from elsewhere, what builds the
+# wheel included, is what the lock names by version and hash; other versions of Python take what suits them.
+$(STAMP): $(LIST) $(SOURCES) $(LOCK)
 	rm -rf build dist
-	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
-	$(BIN)/python -m pip install --quiet --no-deps --force-reinstall dist/secagg-*.whl
-	$(BIN)/python -m pip install --quiet "$$(ls dist/secagg-*.whl)[$(EXTRAS)]"
+	if $(BIN)/python -P -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; then \
+		$(BIN)/python -m pip install --quiet --require-hashes -r $(LOCK); \
+		$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .; \
+		$(BIN)/python -m pip install --quiet --no-deps --force-reinstall dist/secagg-*.whl; \
+		$(BIN)/python -m pip check; \
+	else \
+		echo "no lock for this version of Python: taking the newest packages that suit it"; \
+		$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .; \
+		$(BIN)/python -m pip install --quiet --no-deps --force-reinstall dist/secagg-*.whl; \
+		$(BIN)/python -m pip install --quiet "$$(ls dist/secagg-*.whl)[$(EXTRAS)]"; \
+	fi
 	$(BIN)/python -P -c 'import secagg; print("installed secagg:", secagg.build_info())'
 	touch $@

@@ -14,6 +14,7 @@ from secagg.accumulator import Masking
 from secagg.ciphertexts import Encrypting
 from secagg.encoding import Source
 from secagg.errors import DecodeError, InputError, ParameterError, SecAggError, StateError
+from secagg.frameless import frameless
 from secagg.hazmat import aead
 from secagg.hazmat.kdf import hkdf
 from secagg.hazmat.transcript import digest, u64
@@ -95,6 +96,7 @@ class Client:
     ...     carrier.send(frame)
     """
 
+    @frameless
     def __init__(
         self,
         params: Params,
@@ -152,6 +154,7 @@ class Client:
         round_id = self._core.awaiting
         return None if round_id is None else Awaiting(round_id)
 
+    @frameless
     def receive(self, frame: bytes) -> None:
         """Take one frame from the server.
 
@@ -164,6 +167,7 @@ class Client:
         """
         self._core.receive(frame)
 
+    @frameless
     def submit(
         self,
         update: Any,
@@ -200,6 +204,7 @@ class Client:
         pins = self._intend(upload, source, context)[0] if upload.intended else None
         self._core.send(self._whole(upload, source, pins))
 
+    @frameless
     def stream(
         self,
         update: Any,
@@ -288,6 +293,7 @@ class Client:
         """Return the frames to send to the server, oldest first, and forget them."""
         return self._core.take_outbox()
 
+    @frameless
     def snapshot(self) -> bytes:
         """Return this client's whole state, sealed so that only the same identity under the same roster can restore it.
 
@@ -312,6 +318,7 @@ class Client:
         return seal_snapshot(plain, identity=self._identity, roster=self._roster, session=self._core.session)
 
     @classmethod
+    @frameless
     def restore(
         cls,
         snapshot: bytes,
@@ -355,6 +362,8 @@ class Client:
             raise InputError("the snapshot is of another version") from None
         if params is not None and params.hash != own.hash:
             raise InputError("the snapshot was made under other Params")
+        if kept.me not in roster or roster.key(kept.me) != identity.verify_key:
+            raise InputError("the snapshot is of another version, or not this client's")
         client = cls(
             own, me=kept.me, identity=identity, roster=roster, ledger=ledger, rounding_seed=kept.rounding_seed, threads=threads
         )  # fmt: skip

@@ -25,6 +25,7 @@ __all__ = [
 ]
 
 SECRET_KEY = b"secagg identity v1: keep secret\n"
+PIECE = 1 << 20
 ROSTER = "secagg roster v1"
 PUBLIC_KEY = "secagg public key v1"
 RECEIPT = "secagg receipt v1"
@@ -78,11 +79,14 @@ def read_bounded(path: str | os.PathLike[str], limit: int) -> bytes:
     OSError
         The file cannot be read.
     """
+    content = bytearray()
     with Path(path).open("rb") as file:
-        content = file.read(limit + 1)
+        # Piece by piece: a read of so many bytes takes that much memory first, however short the file.
+        while piece := file.read(min(PIECE, limit + 1 - len(content))):
+            content += piece
     if len(content) > limit:
         raise InputError(f"{os.fspath(path)} has more than {limit} bytes")
-    return content
+    return bytes(content)
 
 
 def encode_object(value: Tagged) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ from secagg.aggregate import Aggregate, decode_sums
 from secagg.ciphertexts import CipherAccumulator
 from secagg.client import check_ledger, check_parties
 from secagg.errors import DecodeError, InputError, ParameterError, SecAggError, StateError
+from secagg.frameless import frameless
 from secagg.identity import Identity, Roster
 from secagg.params import Params
 from secagg.protocols.ckks import CkksHolder
@@ -63,6 +65,8 @@ class KeyHolder:
 
     Notes
     -----
+    Calls may come from any threads; they wait for each other.
+
     Under ``reveal="holder"`` it alone learns the sum (`result`), under ``reveal="server"`` the server too. Who holds the key and
     sees the clients' uploads could decrypt every one of them: it must not be, or share anything with, the server.
 
@@ -74,6 +78,7 @@ class KeyHolder:
     ...     carrier.send(frame)
     """
 
+    @frameless
     def __init__(
         self,
         params: Params,
@@ -89,6 +94,7 @@ class KeyHolder:
         if session is not None and len(session) != 16:
             raise ParameterError("a session id has 16 bytes")
         self._params, self._identity, self._roster = params, identity, roster
+        self._lock = threading.Lock()
         workers = Workers(threads)
         Spool(spool)  # refuses here, not in the first round, what is no number of bytes
         self._ledger: Ledger | None = None
@@ -116,6 +122,7 @@ class KeyHolder:
         """The 16-byte session id, or None before the first request."""
         return self._core.session
 
+    @frameless
     def receive(self, frame: bytes) -> None:
         """Take one frame that the server sends, or passes on.
 
@@ -127,6 +134,10 @@ class KeyHolder:
             What was to be decrypted is not the sum that was signed for, or none of honest clients; nothing was released, and no
             other sum of this round will be decrypted.
         """
+        with self._lock:
+            self._receive(frame)
+
+    def _receive(self, frame: bytes) -> None:
         before = self._core.decrypted
         self._core.receive(frame)
         current = self._core.decrypted
@@ -147,8 +158,10 @@ class KeyHolder:
 
     def outbox(self) -> list[bytes]:
         """Return the frames to send to the server, oldest first, and forget them."""
-        return self._core.take_outbox()
+        with self._lock:
+            return self._core.take_outbox()
 
+    @frameless
     def result(self, round_id: int) -> Aggregate:
         """Return the Aggregate of a round that was decrypted; its receipt is not signed by the server yet.
 
@@ -161,6 +174,7 @@ class KeyHolder:
             raise StateError(f"round {round_id} was not decrypted, or is older than the last {KEPT_RESULTS}")
         return self._results[round_id]
 
+    @frameless
     def snapshot(self) -> bytes:
         """Return the holder's whole state, sealed so that only the same identity under the same roster can restore it.
 
@@ -172,14 +186,16 @@ class KeyHolder:
         StateError
             Frames wait in the outbox, and would be lost: take them first.
         """
-        if self._core.pending:
-            raise StateError("frames wait in the outbox; take them, store the snapshot, then send them")
-        ledger = None if self._ledger is None else (self._ledger.id, self._ledger.records)
-        kept = _Snapshot(self._params.to_bytes(), HOLDER, ledger, self._core.freeze())
+        with self._lock:
+            if self._core.pending:
+                raise StateError("frames wait in the outbox; take them, store the snapshot, then send them")
+            ledger = None if self._ledger is None else (self._ledger.id, self._ledger.records)
+            kept = _Snapshot(self._params.to_bytes(), HOLDER, ledger, self._core.freeze())
         plain = msgspec.msgpack.encode(kept)
         return seal_snapshot(plain, identity=self._identity, roster=self._roster, session=self._core.session)
 
     @classmethod
+    @frameless
     def restore(
         cls,
         snapshot: bytes,

@@ -74,10 +74,13 @@ CASES = {
     "50": ("a torn, changed or foreign file", REFUSE),
     "51": ("an old copy of a state, or two at once", "the same frame or none; the loss without a ledger as documented"),
     "52": ("a full disk", f"{ABORT}, the old file intact"),
-    "53": ("something small that asks for much memory", f"{REFUSE} before it is allocated"),
+    "53": ("something small that asks for much memory; no memory left", f"{REFUSE} before it is allocated; {ABORT}"),
+    "54": ("frames from many threads at once", "the same sum"),
     "55": ("a fork", "other randomness in the child"),
+    "57": ("a processor without AES instructions, or no C at all", "the same bytes"),
     "58": ("secrets in texts, logs and tracebacks", "none found"),
     "59": ("pickling or copying of keys", REFUSE),
+    "60": ("what was secret, after it has served", "gone from states, scratch and stacks, as best Python can"),
     "62": ("a length beyond the limit", f"{REFUSE} unread"),
     "64": ("nested, unknown or trailing fields", REFUSE),
     "66": ("pickle or .npy in place of a frame", REFUSE),
@@ -90,6 +93,38 @@ CASES = {
     "73": ("a ciphertext that hides nothing", REFUSE),
 }
 
+# Why a column has no test of a case; a cell that is empty for no reason given here is an error.
+NOT_APPLICABLE = {
+    "pairwise": {
+        "nothing is encrypted to a key holder": "67 68 69 71 73",
+        "the moduli are those of case 40": "70",
+        "each client answers once: case 28": "72",
+    },
+    "ckks": {
+        "no shares are dealt": "2 17 24 25 28",
+        "there is no graph": "8",
+        "clients hear of no survivors": "29",
+    },
+    "TenSEAL": {
+        "one message each way: no keys phase, no shares, no lists, no parts of a message": "1 2 5 8 12 17 24 25 26 27 28 29 33",
+        "no key agreement": "19 22",
+        "keys and rosters are those of the parts": "20 21 34",
+        "TenSEAL draws the randomness, and encrypts": "23 39 55 57 60",
+        "arrays are converted by numpy": "44",
+        "no weights": "45 46",
+        "no samples, batches or cohorts": "48b 48c 48d",
+        "nothing is kept on disk": "15 49 50 51 52",
+        "sizes are fixed by the terms: case 62": "53",
+        "one thread at a time, as its docstrings say": "54",
+    },
+    "parts": {
+        "decided by whole rounds, not by a part": (
+            "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 17 18 24 27 28 29 30 31 32 33 35 36 38 39 40 47 48b 48c 48d 53 54"
+        ),
+        "of ciphertexts": "67 68 69 70 71 72 73",
+    },
+}
+
 
 def column(path: Path) -> str:
     """Return which protocol a file of tests is about."""
@@ -98,7 +133,7 @@ def column(path: Path) -> str:
         return "TenSEAL"
     if "ckks" in name or "holder" in name or name in {"test_ciphertexts", "test_lattice"}:
         return "ckks"
-    return "parts" if path.parent.name == "unit" and name != "test_facades" else "pairwise"
+    return "parts" if path.parent.name in {"unit", "native"} and name != "test_facades" else "pairwise"
 
 
 def counted() -> dict[str, Counter[str]]:
@@ -112,24 +147,39 @@ def counted() -> dict[str, Counter[str]]:
     return found
 
 
+def reasons() -> dict[tuple[str, str], str]:
+    """Return why a column has no test of a fault, by (fault, column)."""
+    return {
+        (fault, name): reason
+        for name, given in NOT_APPLICABLE.items()
+        for reason, faults in given.items()
+        for fault in faults.split()
+    }
+
+
 def table() -> str:
-    """Return the Markdown table.
+    """Return the Markdown table, and the reasons under it.
 
     Raises
     ------
     ValueError
-        A test speaks of a fault that has no case here, or a case has no test.
+        A test speaks of a fault that has no case here, or a case has no test; a cell is empty without a reason, or has both.
     """
-    found = counted()
+    found, absent = counted(), reasons()
     if set(found) != set(CASES):
         raise ValueError(f"cases and tests differ: {sorted(set(found) ^ set(CASES))}")
+    wrong = [(f, name) for f in CASES for name in COLUMNS if bool(found[f][name]) == ((f, name) in absent)]
+    if wrong:
+        raise ValueError(f"cells with neither a test nor a reason in NOT_APPLICABLE, or with both: {wrong}")
+    numbered = {reason: number for number, reason in enumerate(dict.fromkeys(absent.values()), 1)}
     rows = [f"| | case | expected | {' | '.join(COLUMNS)} |", f"|---|---|---|{'---|' * len(COLUMNS)}"]
     for fault, (case, expected) in CASES.items():
-        counts = " | ".join(str(found[fault][each] or "") for each in COLUMNS)
-        rows.append(f"| {fault} | {case} | {expected} | {counts} |")
+        cells = (str(found[fault][name] or f"n/a ({numbered[absent[fault, name]]})") for name in COLUMNS)
+        rows.append(f"| {fault} | {case} | {expected} | {' | '.join(cells)} |")
     totals = " | ".join(str(sum(counter[each] for counter in found.values())) for each in COLUMNS)
     rows.append(f"| | | tests of a fault | {totals} |")
-    return "\n".join(rows)
+    told = "; ".join(f"({number}) {reason}" for reason, number in numbered.items())
+    return "\n".join([*rows, "", f"Not applicable: {told}."])
 
 
 def page() -> str:

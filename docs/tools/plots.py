@@ -1,7 +1,8 @@
-"""Draws the plots of docs/benchmarks.md from its own table, as SVG that a telephone can show.
+"""Draws the plots of docs/benchmarks.md from its own table, and that of docs/what-a-sum-tells.md, as SVG for telephones too.
 
 Run ``python docs/tools/plots.py`` after the table or the growth curves were replaced: it writes docs/data/benchmarks.json, what
-the page says as data, and docs/plots/*.svg from that. A test compares all of them. It needs nothing but Python.
+the page says as data, and docs/plots/*.svg from that. What a sum tells is measured by docs/tools/inversion.py, which has to run
+first. A test compares all of them. It needs nothing but Python.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 DOCS = Path(__file__).resolve().parents[1]
 PAGE, DATA, PLOTS = DOCS / "benchmarks.md", DOCS / "data" / "benchmarks.json", DOCS / "plots"
+INVERSION = DOCS / "data" / "inversion.json"
 WIDTH = 400
 TIMES = "\N{MULTIPLICATION SIGN}"
 
@@ -181,6 +183,13 @@ def plots(data: dict[str, Any]) -> dict[str, str]:
             {"client_ms": "client", "server_ms": "server"},
             "ms",
         )
+    leaks = json.loads(INVERSION.read_text(encoding="utf-8"))["points"]
+    made["inversion.svg"] = lines(
+        {"over": "clients in the sum, one record each", "points": leaks},
+        "How far a record that is read out of a sum is off",
+        {"ordinary": "ordinary", "crafted": "crafted"},
+        "standard deviations; guessing the mean is off by 1",
+    )
     return made
 
 

@@ -1,4 +1,5 @@
 /* The entries of LSB-first bit packing: value i occupies bits i*w .. i*w + w - 1, bit 0 being the lowest of byte 0. */
+#include "../common/ct.h"
 #include "../common/load.h"
 #include "../dispatch.h"
 
@@ -16,7 +17,7 @@ static int check_packed(const uint8_t *buf, size_t buf_bytes, size_t n, unsigned
     if (!packed_length_is(buf_bytes, n, w))
         return SA_ERR_ARGUMENT;
     const unsigned used = (unsigned)((n * w) & 7);
-    return used != 0 && buf[buf_bytes - 1] >> used != 0 ? SA_ERR_PADDING : SA_OK;
+    return used != 0 && sa_ct_reveal(buf[buf_bytes - 1] >> used) != 0 ? SA_ERR_PADDING : SA_OK;
 }
 
 static int width_fits(unsigned w, int lane)
@@ -29,7 +30,8 @@ static int bits_pack(int lane, const void *values, size_t n, unsigned w, uint8_t
 {
     if (!width_fits(w, lane) || !packed_length_is(out_bytes, n, w))
         return SA_ERR_ARGUMENT;
-    return (sa_impl()->pack[lane](values, n, w, out, out_bytes) & ~sa_low_bits(w)) != 0 ? SA_ERR_VALUE : SA_OK;
+    const uint64_t over = sa_impl()->pack[lane](values, n, w, out, out_bytes) & ~sa_low_bits(w);
+    return sa_ct_reveal(over != 0) != 0 ? SA_ERR_VALUE : SA_OK;
 }
 
 /* CT: secret=buf, out; public=buf_bytes, n, w. The return code reveals whether padding is zero. */
@@ -43,7 +45,7 @@ static int bits_unpack(int lane, const uint8_t *buf, size_t buf_bytes, unsigned 
     return bad;
 }
 
-/* CT: secret=acc, bufs' bytes; public=n, bufs, nbufs, buf_bytes, w. The return code reveals whether padding is zero. */
+/* CT: secret=acc, *bufs; public=n, bufs, nbufs, buf_bytes, w. The return code reveals whether padding is zero. */
 static int bits_unpack_add(int lane, void *acc, size_t n, const uint8_t *const *bufs, size_t nbufs, size_t buf_bytes,
                            unsigned w)
 {
@@ -75,10 +77,12 @@ static int bits_unpack_add(int lane, void *acc, size_t n, const uint8_t *const *
     {                                                                                                             \
         return bits_unpack(lane, buf, buf_bytes, w, out, n);                                                      \
     }                                                                                                             \
+    /* CT: secret=acc, buf; public=n, buf_bytes, w. The return code reveals whether padding is zero. */       \
     int sa_bits_unpack_add_u##bits(uint##bits##_t *acc, size_t n, const uint8_t *buf, size_t buf_bytes, unsigned w) \
     {                                                                                                             \
         return bits_unpack_add(lane, acc, n, &buf, 1, buf_bytes, w);                                              \
     }                                                                                                             \
+    /* CT: secret=acc, *bufs; public=n, bufs, nbufs, buf_bytes, w. The code: as before. */                                \
     int sa_bits_unpack_add_many_u##bits(uint##bits##_t *acc, size_t n, const uint8_t *const *bufs, size_t nbufs,  \
                                         size_t buf_bytes, unsigned w)                                             \
     {                                                                                                             \

@@ -1,4 +1,5 @@
 /* The entries of encoder and decoder: keystream words for stochastic rounding in small wiped pieces, values by the chosen kernel. */
+#include "../common/ct.h"
 #include "../common/load.h"
 #include "../common/zero.h"
 #include "../dispatch.h"
@@ -47,7 +48,7 @@ static int fixed_encode(int real, int lane, const void *x, size_t n, double clip
         sa_wipe(words, sizeof words);
     }
     *clipped = args.clipped;
-    return args.nonfinite == 0 ? SA_OK : SA_ERR_NONFINITE;
+    return sa_ct_reveal(args.nonfinite) == 0 ? SA_OK : SA_ERR_NONFINITE;
 }
 
 #define SA_ENCODE_ENTRY(fbits, type, real, bits_, lane)                                                             \

@@ -1,4 +1,5 @@
 /* Whole uploads in one pass: encode, mask and pack tile by tile, so that each value is read once and written once. */
+#include "../common/ct.h"
 #include "../common/load.h"
 #include "../common/zero.h"
 #include "../dispatch.h"
@@ -67,7 +68,7 @@ static int fixed_protect(int real, const void *x, size_t n, double clip, unsigne
     sa_wipe(schedule, sizeof schedule);
     sa_wipe(scratch, scratch_bytes);
     *clipped = args.clipped;
-    if (args.nonfinite == 0)
+    if (sa_ct_reveal(args.nonfinite) == 0)
         return SA_OK;
     /* A mask hides one vector: what was made of the bad input must not lie about beside the upload of the mended one. */
     sa_wipe(out, out_bytes);

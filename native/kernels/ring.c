@@ -1,4 +1,5 @@
 /* Polynomials of Z_q[X]/(X^N + 1): the entries, and the samplers, which read the keystream of mask.c. */
+#include "../common/ct.h"
 #include "../common/zero.h"
 #include "../ring.h"
 
@@ -63,7 +64,8 @@ static void draw(const struct sa_ring_work *work, unsigned place, uint64_t strea
 void sa_ring_draw_uniform(const struct sa_ring_work *work, uint64_t *out, size_t n, unsigned place, uint64_t stream_id,
                           uint64_t index)
 {
-    SA_TILES(draw(work, place, stream_id, 2 * at, 2 * take); work->fns->uniform(work->ring.q, out + i, work->words, take);)
+    SA_TILES(draw(work, place, stream_id, 2 * at, 2 * take); work->fns->uniform(work->ring.q, out + i, work->words, take);
+             sa_ct_mark(out + i, 8 * take);)
 }
 
 /* CT: secret=out, the key; public=all else */
@@ -71,7 +73,8 @@ void sa_ring_draw_ternary(const struct sa_ring_work *work, uint64_t *out, size_t
                           uint64_t index)
 {
     SA_TILES(draw(work, place, stream_id, at / 2, (take + 1) / 2);
-             work->fns->ternary(work->ring.q, out + i, work->words, take);)
+             work->fns->ternary(work->ring.q, out + i, work->words, take);
+             sa_ct_mark(out + i, 8 * take);)
 }
 
 /* CT: secret=acc, the key; public=all else */
@@ -88,13 +91,14 @@ void sa_ring_draw_uniform_add(const struct sa_ring_work *work, uint64_t *acc, si
     sa_ring_add_fn *const fn = minus ? work->fns->subtract : work->fns->add;
     SA_TILES(draw(work, place, stream_id, 2 * at, 2 * take);
              work->fns->uniform(work->ring.q, work->residues, work->words, take);
+             sa_ct_mark(work->residues, 8 * take);
              fn(work->ring.q, acc + i, work->residues, take);)
 }
 
 /* The return code reveals whether all are canonical. CT: secret=values; public=ring, n */
 static int check_canonical(const struct sa_ring *ring, const uint64_t *values, size_t n)
 {
-    return sa_ring_kernels(ring->bits)->above(ring->q - 1, values, n) >> 63 != 0 ? SA_ERR_RESIDUE : SA_OK;
+    return sa_ct_reveal(sa_ring_kernels(ring->bits)->above(ring->q - 1, values, n) >> 63) != 0 ? SA_ERR_RESIDUE : SA_OK;
 }
 
 /* CT: secret=polys; public=table, count */

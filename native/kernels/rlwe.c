@@ -64,7 +64,7 @@ static int message_fits(const struct sa_ring *ring, size_t n, uint64_t delta, si
 static int finish(uint64_t over, uint8_t *out, size_t out_bytes, uint8_t *scratch, size_t scratch_bytes)
 {
     sa_wipe(scratch, scratch_bytes);
-    if (over >> 63 == 0)
+    if (sa_ct_reveal(over >> 63) == 0)
         return SA_OK;
     sa_wipe(out, out_bytes);
     return SA_ERR_VALUE;
@@ -276,7 +276,8 @@ int sa_rlwe_decrypt(const uint64_t *table, const uint64_t *secret, const uint64_
     const size_t degree = ring->n;
     uint64_t *const c = work.poly[0];
     uint64_t most = 0;
-    if ((fns->above(ring->q - 1, c1, (n + degree - 1) / degree * degree) | fns->above(ring->q - 1, c0, n)) >> 63 != 0)
+    const uint64_t over = fns->above(ring->q - 1, c1, (n + degree - 1) / degree * degree) | fns->above(ring->q - 1, c0, n);
+    if (sa_ct_reveal(over >> 63) != 0)
         return SA_ERR_RESIDUE;
     SA_POLYNOMIALS({
         memcpy(c, c1 + p * degree, 8 * degree);

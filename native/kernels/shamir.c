@@ -54,7 +54,7 @@ int sa_shamir_split_u64(const uint64_t *secrets, size_t m, const uint64_t *coeff
     uint64_t all = 0;
     if (t < 1)
         return SA_ERR_ARGUMENT;
-    if ((any_not_canonical(secrets, m) | any_not_canonical(coeffs, (t - 1) * m) | any_not_canonical(xs, n)) != 0)
+    if (sa_ct_reveal(any_not_canonical(secrets, m) | any_not_canonical(coeffs, (t - 1) * m) | any_not_canonical(xs, n)) != 0)
         return SA_ERR_FIELD;
     for (size_t i = 0; i < n; i++)
         all |= xs[i];
@@ -115,7 +115,7 @@ int sa_shamir_weights_u64(const uint64_t *xs, size_t t, uint64_t *weights, uint6
 /* CT: secret=shares, out; public=weights, t, m. The return code reveals whether all inputs are canonical. */
 int sa_shamir_combine_u64(const uint64_t *weights, size_t t, const uint64_t *shares, size_t m, uint64_t *out)
 {
-    if ((any_not_canonical(weights, t) | any_not_canonical(shares, t * m)) != 0)
+    if (sa_ct_reveal(any_not_canonical(weights, t) | any_not_canonical(shares, t * m)) != 0)
         return SA_ERR_FIELD;
     for (size_t j = 0; j < m; j++)
         out[j] = 0;

@@ -66,7 +66,8 @@ class Policy:
 
     def __post_init__(self) -> None:
         """Refuse what would not mean what it says."""
-        if not self.protocols or not all(isinstance(name, str) for name in self.protocols):
+        listed = isinstance(self.protocols, tuple | list)  # the letters of a text are names too, but not the ones meant
+        if not listed or not self.protocols or not all(isinstance(name, str) for name in self.protocols):
             raise InputError("policy: protocols must be a list of names")
         if self.threat not in ("malicious", "semi-honest"):
             raise InputError("policy: threat must be 'malicious' or 'semi-honest'")
@@ -93,7 +94,7 @@ class Policy:
             with Path(path).open("rb") as file:
                 text = file.read(MAX_FILE_BYTES + 1)
             values: dict[str, Any] = tomllib.loads(text.decode())
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"the policy {name} cannot be read: {error}") from None
         if len(text) > MAX_FILE_BYTES:
             raise InputError(f"the policy {name} is too long")

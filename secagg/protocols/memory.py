@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-__all__ = ["Forgetful", "Memory", "Record"]
+import msgspec
+
+from secagg.errors import PeerError
+
+__all__ = ["UNREADABLE", "Forgetful", "Memory", "Record"]
+
+UNREADABLE = (
+    msgspec.DecodeError, ArithmeticError, AttributeError, LookupError, StopIteration, TypeError, ValueError, PeerError,
+)  # fmt: skip
+"""What reading a saved state raises where it is none of ours: any value may stand in any field. Never a memory's AbortError."""
 
 
 class Record(NamedTuple):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from secagg.errors import AbortError, InputError, ThresholdError
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from secagg.identity import Roster
     from secagg.params import Params
 
-__all__ = ["check_participants", "check_round_id", "known", "one_model"]
+__all__ = ["check_participants", "check_round_id", "known", "listed", "one_model"]
 
 
 def check_round_id(round_id: object, floor: int) -> None:
@@ -33,6 +34,17 @@ def known(roster: Roster, ids: Collection[str] | None, what: str) -> tuple[str, 
     if strangers:
         raise InputError(f"{what} names {strangers[0]!r}, who is not in the roster")
     return tuple(sorted(set(ids), key=str.encode))
+
+
+def listed(ranks: Sequence[int], rank: int) -> bool:
+    """Whether a rank is in a strictly increasing sequence of them.
+
+    Notes
+    -----
+    O(log n): a server asks this of every frame, and a set for each frame would make a round of n clients cost n**2.
+    """
+    at = bisect_left(ranks, rank)
+    return at < len(ranks) and ranks[at] == rank
 
 
 def check_participants(params: Params, wanted: Collection[str]) -> None:

@@ -10,21 +10,21 @@ import contextlib
 import hashlib
 import os
 import sqlite3
-import stat
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from secagg.errors import AbortError, InputError
 from secagg.protocols.memory import Record
+from secagg.store.database import check_health, check_process, open_database, transaction
 
 if TYPE_CHECKING:
     from secagg.identity import Identity
 
-__all__ = ["Ledger"]
+__all__ = ["FAILURES", "Ledger", "is_ledger"]
 
 APPLICATION_ID = 0x53414C31  # "SAL1"
 BUSY_SECONDS = 30.0
+FAILURES = (sqlite3.Error, UnicodeDecodeError)  # the latter for errors that quote a damaged file in their text
 ID_BYTES = 16
 _SCHEMA = """
 CREATE TABLE owner (me TEXT NOT NULL, verify_key BLOB NOT NULL, id BLOB NOT NULL, records INTEGER NOT NULL);
@@ -35,6 +35,8 @@ CREATE TABLE frames (
     PRIMARY KEY (session, round, phase)
 ) WITHOUT ROWID;
 """
+_OWNER = (str, bytes, bytes, int)
+_FRAME = (bytes, int, str, bytes, bytes, bytes, bytes)
 # An answer is large and over with its round; headers stay, so that receipts can be compared with what was really sent.
 _LARGE = "unmask"
 # Once an answer has left, nothing of an upload may follow it: the answer said what was in the sum.
@@ -73,68 +75,50 @@ class Ledger:
         # Absolute, so that SQLite does not see a URI or a memory in the name.
         self._path = os.path.realpath(path)
         self._process = os.getpid()
-        try:
-            # The mode at creation, not after: nobody else gets a moment to open it. Only a new file is ever opened here, for
-            # closing any descriptor of a file drops all the locks that this process holds on it.
-            with contextlib.suppress(FileExistsError):
-                os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-            self._check_file(Path(self._path).stat())
-            self._db = sqlite3.connect(self._path, timeout=patience, isolation_level=None, check_same_thread=False)
-        except (OSError, sqlite3.Error) as error:
-            raise InputError(f"the ledger {self._path} cannot be opened: {error}") from None
+        self._db = open_database(self._path, "ledger", patience)
         try:
             self._open(me, identity)
-        except (sqlite3.Error, InputError) as error:
+        except (*FAILURES, InputError) as error:
             self._db.close()
             if isinstance(error, InputError):
                 raise
             raise InputError(f"{self._path} is no secagg ledger, or a damaged one: {error}") from None
 
-    def _check_file(self, found: os.stat_result) -> None:
-        if not stat.S_ISREG(found.st_mode):
-            raise InputError(f"the ledger {self._path} is no regular file")
-        if os.name == "posix" and found.st_mode & 0o022:
-            raise InputError(f"the ledger {self._path} can be written by others than its owner; run chmod 600 on it")
-
     def _open(self, me: str, identity: Identity) -> None:
         db = self._db
         db.execute("PRAGMA synchronous = EXTRA")
-        db.execute("PRAGMA fullfsync = ON")  # where flushing a file does not yet flush the disk
-        db.execute("PRAGMA trusted_schema = OFF")
         with self._transaction():  # one view of the file, whoever else is writing to it
             (kind,) = db.execute("PRAGMA application_id").fetchone()
             (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
             if kind == 0 and tables == 0:
-                for statement in _SCHEMA.split(";"):
+                for statement in _statements():
                     db.execute(statement)
                 db.execute("INSERT INTO owner VALUES (?, ?, ?, 0)", (me, identity.verify_key, os.urandom(ID_BYTES)))
                 db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                kind = APPLICATION_ID
-            if kind != APPLICATION_ID:
+            if not is_ledger(db):
                 raise InputError(f"{self._path} is no secagg ledger of this version")
-            (health,) = db.execute("PRAGMA quick_check(1)").fetchone()
-            if health != "ok":
-                raise InputError(f"the ledger {self._path} is damaged: {health}")
+            check_health(db, self._path, "ledger")
             owners = db.execute("SELECT me, verify_key, id, records FROM owner").fetchall()
             if len(owners) != 1 or owners[0][:2] != (me, identity.verify_key):
                 raise InputError(f"the ledger {self._path} belongs to another client or identity")
             rows = db.execute("SELECT session, round, phase, mark, digest, frame, checksum FROM frames").fetchall()
-            if len(rows) != owners[0][3] or any(_checksum(*row[:-1]) != row[-1] for row in rows):
+            closed = db.execute("SELECT session, round FROM closed").fetchall()
+            # SQLite keeps any type in any column: every value is looked at before anything is made of it.
+            kinds = [(owners, _OWNER), (rows, _FRAME), (closed, _FRAME[:2])]
+            if not (
+                all(tuple(map(type, row)) == columns for found, columns in kinds for row in found)
+                and len(rows) == owners[0][3]
+                and all(_checksum(*row[:-1]) == row[-1] for row in rows)
+            ):
                 raise InputError(f"the ledger {self._path} is damaged: its rows are not the ones that were written")
         self.id: bytes = owners[0][2]
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
         """Commit what the block does, or nothing of it."""
-        if self._process != os.getpid():
-            raise AbortError(f"the ledger {self._path} was opened by another process; open it anew after a fork")
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
+        check_process(self._process, self._path, "ledger")
+        with transaction(self._db):
             yield
-            self._db.execute("COMMIT")
-        finally:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
 
     def __repr__(self) -> str:
         return f"<Ledger {self._path}>"
@@ -148,14 +132,14 @@ class Ledger:
         """How many frames were recorded in it, over all sessions."""
         try:
             return int(self._db.execute("SELECT records FROM owner").fetchone()[0])
-        except sqlite3.Error as error:
+        except FAILURES as error:
             self._fail(error)
 
     def floor(self, session: bytes) -> int:
         """Return the highest round that is over, -1 if there is none; see `Memory.floor`."""
         try:
             return self._closed(session)
-        except sqlite3.Error as error:
+        except FAILURES as error:
             self._fail(error)
 
     def _closed(self, session: bytes) -> int:
@@ -166,7 +150,7 @@ class Ledger:
         """Return the frame that stands for one phase of one round, or None; see `Memory.recall`."""
         try:
             return self._stands(session, round_id, phase)
-        except sqlite3.Error as error:
+        except FAILURES as error:
             self._fail(error)
 
     def _stands(self, session: bytes, round_id: int, phase: str) -> Record | None:
@@ -193,7 +177,7 @@ class Ledger:
                     self._insert(session, round_id, phase, record)
                     self._close_before(session, round_id)
                     stands = record
-        except (sqlite3.Error, OverflowError) as error:
+        except (*FAILURES, OverflowError) as error:
             self._fail(error)
         return stands
 
@@ -226,6 +210,20 @@ class Ledger:
 
     def _fail(self, error: Exception) -> NoReturn:
         raise AbortError(f"the ledger {self._path} failed, so nothing may leave: {error}") from None
+
+
+def _statements() -> list[str]:
+    return [statement.strip() for statement in _SCHEMA.split(";") if statement.strip()]
+
+
+def is_ledger(db: sqlite3.Connection) -> bool:
+    """Whether a file is a ledger of this version, with exactly its tables.
+
+    A view or a trigger would be code of its author's, run by every statement on what looks like a table.
+    """
+    (kind,) = db.execute("PRAGMA application_id").fetchone()
+    made = db.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY rowid").fetchall()
+    return kind == APPLICATION_ID and [sql for (sql,) in made] == _statements()
 
 
 def _checksum(session: bytes, round_id: int, phase: str, mark: bytes, digest: bytes, frame: bytes) -> bytes:

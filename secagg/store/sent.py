@@ -16,7 +16,7 @@ from secagg.protocols.ckks.client_state import ENCRYPTED
 from secagg.protocols.ckks.messages import EncryptedHeader
 from secagg.protocols.pairwise.client_state import MASKED, UNMASK
 from secagg.protocols.pairwise.messages import Kind, MaskedHeader, Unmask, decoders
-from secagg.store.ledger import APPLICATION_ID, BUSY_SECONDS
+from secagg.store.ledger import BUSY_SECONDS, FAILURES, is_ledger
 from secagg.wire import Envelope, decode_body, decode_frame, open_envelope
 
 __all__ = ["Sent", "read_sent"]
@@ -83,7 +83,7 @@ def read_sent(path: str | os.PathLike[str], session: bytes, round_id: int) -> Se
         uri = Path(path).absolute().as_uri() + "?mode=ro"
         with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)) as db:
             return _read(db, session, round_id)
-    except (sqlite3.Error, PeerError, InputError, ParameterError) as error:
+    except (*FAILURES, PeerError, InputError, ParameterError) as error:
         raise InputError(f"{name} cannot be read as a secagg ledger: {error}") from None
     except OSError as error:
         raise InputError(f"{name}: {error.strerror or error}") from None
@@ -92,8 +92,7 @@ def read_sent(path: str | os.PathLike[str], session: bytes, round_id: int) -> Se
 def _read(db: sqlite3.Connection, session: bytes, round_id: int) -> Sent:
     db.execute("PRAGMA trusted_schema = OFF")
     db.execute("BEGIN")  # one moment of the file for all that follows
-    (kind,) = db.execute("PRAGMA application_id").fetchone()
-    if kind != APPLICATION_ID:
+    if not is_ledger(db):
         raise InputError("not a ledger of this version")
     owners = db.execute("SELECT me, verify_key FROM owner").fetchall()
     kept = db.execute(

@@ -280,7 +280,7 @@ def test_a_server_with_sybils_in_its_own_roster_is_refused_by_holder_and_clients
 
 
 @pytest.mark.parametrize("threat", ["malicious", "semi-honest"])
-def test_a_substituted_holder_key_is_refused(threat):
+def test_fault_33_a_substituted_holder_key_is_refused(threat):
     """The server makes a key of its own: it cannot sign for the holder, and nobody has another holder in the roster."""
     f = Encrypted(3, threat=threat)
     mine = Encrypted(3, threat=threat)

@@ -85,7 +85,7 @@ def test_fault_69_ciphertexts_of_another_key_or_params_are_refused_by_hash(uploa
     f.bring(f.upload("c0", header, payloads))
 
 
-def test_fault_70_sums_beyond_the_modulus_are_refused_at_params():
+def test_fault_40_and_70_sums_beyond_the_modulus_are_refused_at_params():
     with pytest.raises(ParameterError):
         make_params(3, max_weight=1 << 61)
     with pytest.raises(ParameterError, match="hold"):
@@ -137,7 +137,7 @@ def test_fault_73_transparent_ciphertexts_are_refused(uploaded, place):
     without_c0(f)
 
 
-def test_residues_and_padding_out_of_range_are_refused(uploaded):
+def test_fault_26_residues_and_padding_out_of_range_are_refused(uploaded):
     f, header, payloads = uploaded
     bad = b"\xff" * 4 + payloads[1, 0][4:]
     *chunks, last = f.upload("c0", header, {**payloads, (1, 0): bad})

@@ -10,6 +10,7 @@ from secagg.protocols.pairwise import dealing
 from secagg.protocols.pairwise.messages import Answer, Dealing, Kind
 from secagg.wire import encode_body
 from support.federation import Federation, fields
+from support.liars import garble, lying_answer
 
 P = (1 << 61) - 1
 L = (1 << 252) + 27742317777372353535851937790883648493
@@ -149,33 +150,6 @@ def test_fault_23_nonces_never_repeat():
             for at in range(0, len(sealed), size):
                 seen.add(sealed[at : at + 12])
     assert len(seen) == 3 * 5 * 4
-
-
-def lying_answer(f, name, change):
-    """Replace one client's answer by what `change` makes of it, sealed and signed by that client."""
-    from secagg.protocols.pairwise import unmasking
-
-    client = f.clients[name]
-    real = client.receive
-
-    def lie(frame):
-        made = unmasking.make_answer
-        unmasking.make_answer = lambda *args: change(made(*args))
-        try:
-            real(frame)
-        finally:
-            unmasking.make_answer = made
-
-    client.receive = lie
-
-
-def garble(plain):
-    import msgspec
-
-    body = msgspec.msgpack.Decoder(Answer).decode(plain)
-    seeds = bytearray(body.seed_shares)
-    seeds[0] ^= 1
-    return encode_body(fields(body, seed_shares=bytes(seeds)))
 
 
 def test_fault_24_wrong_share_is_found_and_the_liar_named():

@@ -97,7 +97,7 @@ def test_fault_69_ciphertexts_of_other_parameters_are_refused_though_the_hash_li
     refused_then_exact(f, lying, DecodeError, "scale|other parameters|another size")
 
 
-def test_fault_70_a_sum_beyond_the_modulus_is_refused_when_configured():
+def test_fault_40_and_70_a_sum_beyond_the_modulus_is_refused_when_configured():
     public = tb.shared().public()
     room = public.moduli[0] / 2 / public.scale
     SumParams(public, 10, 2, 100, room / 11, "semi-honest")

@@ -91,7 +91,7 @@ DEFINE_TEST_MASK(64)
         for (unsigned bits = 1; bits <= (lane < 32 ? 16 : 32); bits += 5)                                             \
             for (size_t l = 0; l < COUNT(lengths); l++) {                                                             \
                 const size_t n = lengths[l];                                                                          \
-                const double clip = 0.75;                                                                             \
+                const double clip = l % 5 == 4 ? 0x1p-70 : l % 5 == 3 ? 0x1p-71 : l % 5 == 2 ? 0x1p-140 : 0.75;       \
                 const uint64_t start = next_random() % 9, weight = next_random() % 1000, stream_id = next_random();   \
                 real *x = allocate(n * sizeof *x);                                                                    \
                 uint##lane##_t *out = allocate(n * sizeof *out);                                                      \
@@ -99,11 +99,14 @@ DEFINE_TEST_MASK(64)
                 uint64_t beyond = 0, clipped = 0;                                                                     \
                 random_bytes(key, 16);                                                                                \
                 for (size_t i = 0; i < n; i++) {                                                                      \
-                    x[i] = (real)((double)(int64_t)next_random() / 9.3e18);                                           \
+                    x[i] = (real)((double)(int64_t)next_random() / 9.3e18 * (l % 5 > 1 ? clip : 1.0));                \
                     if (i % 11 == 0)                                                                                  \
                         x[i] = (real)(i % 3 == 0 ? clip : i % 3 == 1 ? -clip : -0.0);                                 \
-                    beyond += x[i] > clip || x[i] < -clip;                                                            \
                 }                                                                                                     \
+                for (size_t i = 5; i < n; i += 9) /* subnormal, or nearly */                                          \
+                    x[i] = (real)(x[i] * (i % 2 ? (fbits == 32 ? 0x1p-130 : 0x1p-1026) : 0x1p-126));                  \
+                for (size_t i = 0; i < n; i++)                                                                        \
+                    beyond += x[i] > clip || x[i] < -clip;                                                            \
                 for (int stochastic = 0; stochastic < 2; stochastic++) {                                              \
                     const int code = sa_fixed_encode_f##fbits##_u##lane(x, n, clip, bits, out,                        \
                                                                         stochastic ? key : NULL, stream_id, start,    \

@@ -44,7 +44,7 @@ def _works(flags: list[str], folder: Path) -> bool:
 
 @pytest.mark.skipif(COMPILER is None, reason="no C compiler")
 @pytest.mark.parametrize("build", BUILDS)
-def test_driver(build: str, tmp_path: Path) -> None:
+def test_fault_57_and_60_every_kernel_on_every_isa_and_wiped_scratch(build: str, tmp_path: Path) -> None:
     if not _works(BUILDS[build], tmp_path):
         pytest.skip(f"the compiler cannot link {' '.join(BUILDS[build])}")
     program = tmp_path / "driver"

@@ -46,7 +46,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("change", WRONG.values(), ids=WRONG)
-def test_terms_that_are_refused(change):
+def test_fault_41_and_47_and_48_terms_that_are_refused(change):
     terms()
     with pytest.raises(ParameterError):
         terms(**change)

@@ -52,7 +52,7 @@ def test_a_round_is_exact_for_everybody(name):
     assert "0." not in repr(result)
 
 
-def test_dropouts_need_nothing():
+def test_fault_03_and_04_and_06_dropouts_need_nothing():
     f = TensealRound(5, 100)
     f.server.open_round(3)
     sent = f.uploads(3)
@@ -86,7 +86,7 @@ def test_several_vectors(monkeypatch):
     assert np.array_equal(f.clients["h0"].decrypt(f.server.close_round(), 1).sum, f.expected(f.ids))
 
 
-def test_the_same_upload_again_changes_nothing_and_another_is_equivocation():
+def test_fault_09_and_10_the_same_upload_again_changes_nothing_and_another_is_equivocation():
     f = TensealRound()
     f.server.open_round(1)
     sent = f.uploads()
@@ -100,7 +100,7 @@ def test_the_same_upload_again_changes_nothing_and_another_is_equivocation():
     assert np.array_equal(f.clients["h1"].decrypt(message, 1).sum, f.expected(["h0", "h1"]))
 
 
-def test_too_few_get_no_sum_and_the_round_is_over():
+def test_fault_07_and_13_too_few_get_no_sum_and_the_round_is_over():
     f = TensealRound(3, min_clients=3)
     f.server.open_round(1)
     sent = f.uploads()
@@ -117,7 +117,7 @@ def test_too_few_get_no_sum_and_the_round_is_over():
         f.server.open_round(1)
 
 
-def test_rounds_follow_each_other():
+def test_fault_11_rounds_follow_each_other():
     f = TensealRound()
     first = closed(f, 1)
     f.server.open_round(5)
@@ -141,7 +141,7 @@ def test_rounds_follow_each_other():
             f.server.open_round(wrong)
 
 
-def test_a_client_uploads_once_a_round():
+def test_fault_36_a_client_uploads_once_a_round():
     client = TensealRound().clients["h0"]
     client.encrypt(np.zeros(100), 4)
     for round_id in (4, 3):
@@ -178,7 +178,7 @@ FORGERIES = {
 
 
 @pytest.mark.parametrize("changes, error, match", FORGERIES.values(), ids=FORGERIES)
-def test_uploads_that_are_refused(changes, error, match):
+def test_fault_14_and_18_and_32_and_35_uploads_that_are_refused(changes, error, match):
     f = TensealRound()
     f.server.open_round(1)
     sent = f.uploads()
@@ -190,7 +190,7 @@ def test_uploads_that_are_refused(changes, error, match):
     assert np.array_equal(f.clients["h0"].decrypt(f.server.close_round(), 1).sum, f.expected(f.ids))
 
 
-def test_uploads_that_are_no_messages():
+def test_fault_62_and_64_and_66_uploads_that_are_no_messages():
     f = TensealRound()
     f.server.open_round(1)
     upload = f.uploads()["h0"]
@@ -203,6 +203,8 @@ def test_uploads_that_are_no_messages():
         bytes(4),
         bytes(50),
         b"\xff" * 50,
+        pickle.dumps([1, 2, 3]),
+        b"\x93NUMPY\x01\x00" + bytes(100),
         upload[:100],
         "text",
         None,
@@ -260,7 +262,7 @@ SUMS = {
 
 
 @pytest.mark.parametrize("changes, error, match", SUMS.values(), ids=SUMS)
-def test_sums_that_are_refused(changes, error, match):
+def test_fault_30_and_31_sums_that_are_refused(changes, error, match):
     f = TensealRound()
     message = closed(f)
     client = f.clients["h0"]
@@ -276,7 +278,7 @@ def test_a_sum_must_be_signed_by_the_server():
     assert f.clients["h0"].decrypt(message, 1).contributors == tuple(f.ids)
 
 
-def test_one_round_is_decrypted_once():
+def test_fault_72_one_round_is_decrypted_once():
     f = TensealRound()
     message = closed(f)
     client = f.clients["h0"]
@@ -346,7 +348,7 @@ def test_what_tenseal_does_not_read_is_a_decode_error(monkeypatch):
         SharedContext.from_bytes(saved)
 
 
-def test_nothing_that_holds_a_key_is_copied_or_shown():
+def test_fault_58_and_59_nothing_that_holds_a_key_is_copied_or_shown():
     f = TensealRound()
     for holder in (f.shared, f.server, f.clients["h0"]):
         for attempt in (pickle.dumps, copy.copy, copy.deepcopy):

@@ -72,7 +72,7 @@ def test_encrypt_and_decrypt_are_exact(name, public_key, length):
     assert np.abs(expected - values.sum(axis=0)).max() <= 3 * params.step / 2
 
 
-def test_large_updates_are_few_vectors(monkeypatch):
+def test_fault_42_large_updates_are_few_vectors(monkeypatch):
     monkeypatch.setattr("secagg.integrations.tenseal.params.VECTOR_VALUES", 4096)
     shared = tb.shared()
     params = SumParams(shared.public(), 2, 2, 9000, 1.0, "semi-honest")
@@ -104,7 +104,7 @@ REFUSED = [[1.0], [[1.0, 2.0]], [1.0, np.nan], [np.inf, 0], [1.5, 0], [1j, 0], [
 
 
 @pytest.mark.parametrize("update", REFUSED, ids=repr)
-def test_updates_that_are_refused(update):
+def test_fault_37_and_38_and_43_updates_that_are_refused(update):
     params = SumParams(tb.shared().public(), 2, 2, 2, 1.0, "semi-honest")
     with pytest.raises(InputError) as refused:
         tb.shared().encrypt(update, params)

@@ -127,8 +127,30 @@ def test_plots_show_what_the_table_says():
         if row["what"].startswith("peer/ours") and row["unit"] == "times" and row["name"] != "mask_vs_bound":
             assert row["name"] in made["faster.svg"] and f">{row['value']:g}</text>" in made["faster.svg"]
     shown = {path.name for path in (DOCS / "plots").glob("*.svg")}
-    page = (DOCS / "benchmarks.md").read_text(encoding="utf-8")
-    assert shown == set(made) and all(f"(plots/{name})" in page for name in shown)
+    pages = [(DOCS / name).read_text(encoding="utf-8") for name in ("benchmarks.md", "what-a-sum-tells.md")]
+    assert shown == set(made) and all(any(f"(plots/{name})" in page for page in pages) for name in shown)
+
+
+def test_what_a_sum_tells_is_what_was_measured():
+    tool_, page = tool("inversion"), (DOCS / "what-a-sum-tells.md").read_text(encoding="utf-8")
+    kept, again = json.loads(tool_.DATA.read_text(encoding="utf-8")), tool_.measured()
+    assert [list(point) for point in kept["points"]] == [["at", "ordinary", "crafted"]] * len(again["points"])
+    for one, two in zip(kept["points"], again["points"], strict=True):
+        assert one == pytest.approx(two, rel=0.05), "run python docs/tools/inversion.py"
+    assert kept["rounds"] == {name: list(each) if each else None for name, each in again["rounds"].items()}
+    ways = {
+        "halves": "always the same two halves",
+        "drawn": "half of them, drawn anew",
+        "lossy": "all, one in twenty lost",
+    }
+    for name, words in ways.items():
+        told = kept["rounds"][name]
+        cells = "never | never" if told is None else f"{told[0]:g} | {told[1]:g}"
+        assert f"| {words} | {cells} |" in page
+    shown = {point["at"]: point for point in kept["points"]}
+    for model in ("ordinary", "crafted"):
+        values = [shown[size][model] for size in (1, 2, 16, 128, 256)]
+        assert f"| {model} model | {' | '.join(f'{v:.1g}' if v < 0.01 else f'{v:.2g}' for v in values)} |" in page
 
 
 def test_the_table_of_faults_is_current():
@@ -136,6 +158,18 @@ def test_the_table_of_faults_is_current():
     assert faults.page() == faults.PAGE.read_text(encoding="utf-8"), "run python docs/tools/faults.py"
     counted = faults.counted()
     assert counted["27"]["pairwise"] >= 4 and counted["73"]["TenSEAL"] >= 1 and counted["48b"]["ckks"] >= 1
+    rows = [row.split("|")[1:-1] for row in faults.table().splitlines() if re.match(r"\| \d", row)]
+    assert len(rows) == len(faults.CASES) and all(cell.strip() for row in rows for cell in row)
+
+
+def test_a_case_without_a_test_needs_a_reason():
+    faults = tool("faults")
+    reason = faults.NOT_APPLICABLE["ckks"].pop("there is no graph")
+    with pytest.raises(ValueError, match="'8', 'ckks'"):
+        faults.table()
+    faults.NOT_APPLICABLE["ckks"]["there is no graph"] = f"{reason} 9"
+    with pytest.raises(ValueError, match="'9', 'ckks'"):
+        faults.table()
 
 
 def test_every_public_name_is_in_the_reference_once():

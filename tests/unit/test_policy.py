@@ -74,6 +74,8 @@ def test_a_file(tmp_path):
     [
         ("protocols = []", "protocols must be"),
         ("protocols = [1]", "protocols must be"),
+        ("protocols = 1", "protocols must be"),
+        ('protocols = "pairwise or ckks"', "protocols must be"),
         ('threat = "nice"', "threat must be"),
         ("min_honest = 0", "min_honest must be"),
         ("min_clients = true", "min_clients must be"),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from secagg.errors import AuthenticationError, PeerError, StateError, ThresholdError
 from secagg.protocols.machine import Machine, diagram
 from secagg.protocols.pairwise import dealing, graph, transitions
+from secagg.protocols.rounds import listed
 
 
 class S(Enum):
@@ -24,6 +25,11 @@ class E(Enum):
 
 
 TABLE = {(S.A, E.GO): S.B}
+
+
+@given(st.sets(st.integers(0, 50)), st.integers(-2, 52))
+def test_ranks_are_looked_up_in_increasing_sequences(ranks, rank):
+    assert listed(sorted(ranks), rank) == (rank in ranks)
 
 
 def test_machine_tells_local_from_remote_misuse():

@@ -1,5 +1,6 @@
 """The ledger and sealed snapshots: what they keep, and everything they refuse."""
 
+import contextlib
 import os
 import sqlite3
 import stat
@@ -7,16 +8,18 @@ import subprocess
 import sys
 import threading
 
+import msgspec
 import pytest
 
 from secagg import Client, FixedPoint, Identity, Roster
 from secagg.errors import AbortError, InputError, ParameterError, PeerError, StateError
 from secagg.hazmat import aead
 from secagg.protocols.memory import Record
-from secagg.store import Ledger, open_snapshot, seal_snapshot
+from secagg.store import Ledger, open_snapshot, read_sent, seal_snapshot
 from support.federation import Federation
 
 SESSION, OTHER = bytes(range(16)), bytes(16)
+ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT"
 
 
 @pytest.fixture
@@ -175,6 +178,47 @@ def test_links_are_followed_to_a_private_file_and_open_files_refused(tmp_path, k
     (tmp_path / "folder").mkdir()
     with pytest.raises(InputError):
         Ledger(tmp_path / "folder", me="c", identity=key)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "CREATE TRIGGER t AFTER INSERT ON frames BEGIN DELETE FROM frames; END",
+        "ALTER TABLE frames RENAME TO f; CREATE VIEW frames AS SELECT * FROM f",
+        f"ALTER TABLE closed RENAME TO c; CREATE VIEW closed AS {ENDLESS} i AS session, i AS round FROM n",
+        "CREATE TABLE more (a)",
+        "UPDATE frames SET mark = 1000000000000",
+        "UPDATE frames SET round = 'three'",
+        "UPDATE frames SET phase = x'00'",
+        "UPDATE closed SET round = x'00'",
+        "UPDATE owner SET records = 1.5",
+        "UPDATE owner SET id = 'text'",
+    ],
+)
+def test_fault_50_a_file_with_code_or_other_types_in_it_is_refused(tmp_path, ledger, key, script):
+    """A view can be without end, and a number of bytes to be made from a number larger than the memory."""
+    ledger.record(SESSION, 3, "masked", made())
+    ledger.close()
+    path = tmp_path / "c.ledger"
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.executescript(script)
+    with pytest.raises(InputError, match="ledger"):
+        Ledger(path, me="c", identity=key)
+    if not script.startswith("UPDATE"):
+        with pytest.raises(InputError, match="ledger"):
+            read_sent(path, SESSION, 3)
+
+
+def test_fault_50_a_damaged_file_that_cannot_be_quoted_is_refused(tmp_path, ledger, key):
+    """SQLite's own word about it is no UTF-8."""
+    ledger.close()
+    path = tmp_path / "c.ledger"
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"CREATE TABLE owner", b"CREATE\xcfTABLE owner"))
+    with pytest.raises(InputError, match="ledger"):
+        Ledger(path, me="c", identity=key)
+    with pytest.raises(InputError, match="ledger"):
+        read_sent(path, SESSION, 3)
 
 
 def test_fault_50_a_bit_that_flips_in_any_row_is_noticed(tmp_path, ledger, key):
@@ -348,6 +392,16 @@ def test_a_sealed_snapshot_of_another_version_is_refused():
         plain = msgspec.msgpack.encode([c.params.to_bytes(), "c0", None, None, core])
         blob = seal_snapshot(plain, identity=f.keys["c0"], roster=f.roster, session=None)
         with pytest.raises(InputError, match="another version"):
+            f.restore("c0", blob)
+
+
+def test_a_snapshot_of_another_client_of_the_same_identity_is_refused():
+    f = Federation(3)
+    plain = msgspec.msgpack.decode(open_snapshot(f.clients["c0"].snapshot(), identity=f.keys["c0"], roster=f.roster))
+    for name in ("c1", "nobody"):
+        plain[1] = name
+        blob = seal_snapshot(msgspec.msgpack.encode(plain), identity=f.keys["c0"], roster=f.roster, session=None)
+        with pytest.raises(InputError, match="not this client's"):
             f.restore("c0", blob)
 
 

@@ -17,6 +17,7 @@ from secagg.errors import (
     StateError,
     ThresholdError,
 )
+from secagg.frameless import frameless
 from secagg.hazmat.transcript import DIGEST_BYTES
 from secagg.identity import Identity, Roster
 from secagg.integrations.tenseal.messages import (
@@ -112,6 +113,7 @@ class SumClient:
     def __reduce__(self) -> Any:
         raise TypeError("a SumClient holds secrets and cannot be pickled or copied")
 
+    @frameless
     def encrypt(self, update: npt.ArrayLike, round_id: int, context: bytes = b"") -> bytes:
         """Return the signed upload of an update.
 
@@ -149,6 +151,7 @@ class SumClient:
         self._sent = (round_id, written.digest, model)
         return written.message
 
+    @frameless
     def decrypt(self, message: bytes, round_id: int) -> SumResult:
         """Return the sum of a round, once it is shown to be what the server signed for it.
 

@@ -6,13 +6,14 @@ from typing import Any
 
 import msgspec
 
-from secagg.errors import DecodeError, InputError, PeerError
+from secagg.errors import DecodeError
 from secagg.hazmat.rlwe import PublicKey
 from secagg.protocols.accounts import participants_digest
 from secagg.protocols.ckks.client_state import ENCRYPTED, ClientRound, ClientState, HeldKey
 from secagg.protocols.ckks.messages import Kind, decoders, read_key
 from secagg.protocols.ckks.transitions import CLIENT_ROUND, RoundState
 from secagg.protocols.machine import Machine
+from secagg.protocols.memory import UNREADABLE
 from secagg.protocols.secret import SecretStruct
 from secagg.wire import Envelope, decode_body, decode_frame
 
@@ -76,7 +77,7 @@ def thaw(state: ClientState, data: bytes) -> None:
         state.key = HeldKey(told, key_hash, kept.key, public)
         if kept.round is not None:
             _thaw_round(state, kept.session, state.key, kept.round)
-    except (msgspec.DecodeError, ValueError, LookupError, InputError, PeerError):
+    except UNREADABLE:
         raise DecodeError("not a snapshot of this version") from None
 
 

@@ -288,11 +288,11 @@ class CkksHolder(Secret):
             raise PeerError("chunk of a client that is not in the sum", peer=peer, phase=DECRYPT)
         if not asked and chunk.round_id <= state.floor(session):
             raise PeerError("chunk of a round that is over", peer=peer, phase=DECRYPT)
-        if not asked and state.waiting is None:
-            state.waiting = Waiting(self._new_bulk())
-        held: Any = current if asked else state.waiting
+        held: Any = current if asked else state.waiting or Waiting(self._new_bulk())
         check_place(chunk, held.bulk.chunks(), peer)
         content = verify_chunk(chunk, key.hash, verify_key)
+        if not asked:
+            state.waiting = held
         fresh = not asked and held.rounds.get(sender, chunk.round_id) != chunk.round_id
         place, contents = (chunk.segment, chunk.index), {} if fresh else held.contents.get(sender, {})
         if place in contents:
@@ -301,6 +301,7 @@ class CkksHolder(Secret):
             return
         if fresh:
             held.bulk.discard(sender)
+            held.contents.pop(sender, None)
         try:
             held.bulk.add(sender, *place, chunk.payload)
         except InputError as error:

@@ -21,7 +21,7 @@ from secagg.protocols.ckks.messages import (
 )
 from secagg.protocols.ckks.transitions import HOLDER_ROUND, HolderEvent, HolderState
 from secagg.protocols.machine import Machine
-from secagg.protocols.memory import Memory
+from secagg.protocols.memory import UNREADABLE, Memory
 from secagg.protocols.secret import Secret, SecretStruct
 from secagg.wire import HOLDER, encode_body, seal_envelope
 
@@ -169,9 +169,9 @@ def thaw(party: HolderParty, data: bytes) -> None:
     """
     try:
         kept = _decoder.decode(data)
-    except msgspec.DecodeError:
+        party.session, party.provisional, party.own_floor = kept.session, kept.provisional, kept.floor
+        party.done = kept.done
+        if kept.session is not None and kept.first_round is not None:
+            party.key = OwnKey(party, kept.session, kept.first_round, kept.seed)
+    except UNREADABLE:
         raise DecodeError("not a snapshot of this version") from None
-    party.session, party.provisional, party.own_floor = kept.session, kept.provisional, kept.floor
-    party.done = kept.done
-    if kept.session is not None and kept.first_round is not None:
-        party.key = OwnKey(party, kept.session, kept.first_round, kept.seed)

@@ -24,6 +24,7 @@ from secagg.protocols.ckks.messages import (
 )
 from secagg.protocols.ckks.state import Kept, Key, Round, ServerState
 from secagg.protocols.ckks.transitions import ServerPhase
+from secagg.protocols.rounds import listed
 from secagg.wire import HOLDER, SERVER, Chunk, decode_body, decode_frame, open_envelope
 
 __all__ = ["Intake"]
@@ -88,7 +89,7 @@ class Intake:
 
     def _uploader(self, sender: str) -> tuple[Key, Round]:
         key, current = self._state.now(ServerPhase.ENCRYPTED, sender)
-        if self._state.roster.ids.index(sender) not in current.participants:
+        if not listed(current.participants, self._state.ranks[sender]):
             raise PeerError("no update was asked of this client", peer=sender, phase="encrypted")
         if sender in current.excluded:
             raise PeerError("this client's upload was refused already", peer=sender, phase="encrypted")

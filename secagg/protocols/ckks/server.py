@@ -16,6 +16,7 @@ from secagg.errors import AbortError, InputError, SecAggError, ThresholdError
 from secagg.hazmat.agreement import KeyPair
 from secagg.protocols.accounts import account_digest, participants_digest, survivors_digest, upload_tag
 from secagg.protocols.ckks.intake import Intake
+from secagg.protocols.ckks.memo import Memo, read_memo
 from secagg.protocols.ckks.messages import (
     DecryptRequest,
     EncryptedRequest,
@@ -97,6 +98,16 @@ class CkksServer(Secret):
     def equivocations(self) -> dict[str, str]:
         """Senders that said two different things, and when."""
         return self._state.equivocations
+
+    @property
+    def excluded(self) -> Collection[str]:
+        """Clients whose upload was refused in the round in progress."""
+        return () if self._state.round is None else self._state.round.excluded
+
+    @property
+    def setting_up(self) -> bool:
+        """Whether the open phase belongs to a setup."""
+        return self._machine.state is ServerPhase.KEYS
 
     @property
     def phase(self) -> str:
@@ -191,6 +202,22 @@ class CkksServer(Secret):
         self._out.clear()
         self._state.bulk = self._new_bulk()
 
+    # -- what outlives a round, for a journal ---------------------------------------------------------------------
+
+    def memo(self) -> bytes:
+        """Return what outlives a round and does not follow from the holder's announcement."""
+        return Memo.of(self._state, self._floor).to_bytes()
+
+    def recall(self, memo: bytes) -> None:
+        """Between rounds: know what was known when `memo` was made; InputError if it is none of this session's."""
+        kept = read_memo(memo)
+        self._floor = kept.floor
+        kept.fill(self._state)
+
+    def forget(self) -> None:
+        """Between rounds: know no key, so that the next round asks for one."""
+        self._state.key = None
+
     # -- phases ---------------------------------------------------------------------------------------------------
 
     def _sign(self, kind: Kind, body: msgspec.Struct) -> bytes:
@@ -208,8 +235,7 @@ class CkksServer(Secret):
 
     def _ask_encrypted(self) -> None:
         key, current = self._state.open()
-        ranks = {name: rank for rank, name in enumerate(self._roster.ids)}
-        current.participants = sorted(ranks[name] for name in self._wanted)
+        current.participants = sorted(self._state.ranks[name] for name in self._wanted)
         current.participants_hash = participants_digest(key.hash, current.round_id, self._names(current.participants))
         with_key, without = (
             self._sign(

@@ -106,6 +106,11 @@ class ServerState(Secret):
     key: Key | None = None
     round: Round | None = None
     equivocations: dict[str, str] = field(default_factory=dict)
+    ranks: dict[str, int] = field(init=False)  # of every client in the roster
+
+    def __post_init__(self) -> None:
+        """Look the ranks up once."""
+        self.ranks = {name: rank for rank, name in enumerate(self.roster.ids)}
 
     @property
     def phase(self) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from secagg.errors import DecodeError, InputError
+from secagg.errors import DecodeError
 from secagg.hazmat.agreement import KeyPair
 from secagg.protocols.machine import Machine
+from secagg.protocols.memory import UNREADABLE
 from secagg.protocols.pairwise import dealing, graph
 from secagg.protocols.pairwise.client_state import UNMASK, ClientBatch, ClientRound, ClientState, read_header
 from secagg.protocols.pairwise.messages import Advertisement, KeysRequest, participants_digest
@@ -127,10 +128,13 @@ def thaw(state: ClientState, data: bytes) -> None:
         Not what `freeze` returned.
     """
     try:
-        frozen = _decoder.decode(data)
-        batch = None if frozen.batch is None else _thaw_batch(state, frozen.batch, frozen.session or b"")
-    except (msgspec.DecodeError, ValueError, InputError):
+        _thaw(state, _decoder.decode(data))
+    except UNREADABLE:
         raise DecodeError("not a snapshot of this version") from None
+
+
+def _thaw(state: ClientState, frozen: _State) -> None:
+    batch = None if frozen.batch is None else _thaw_batch(state, frozen.batch, frozen.session or b"")
     state.session, state.provisional, state.own_floor = frozen.session, frozen.provisional, frozen.floor
     state.batch = batch
     floor = state.memory.floor(frozen.session) if frozen.session else -1

@@ -24,6 +24,7 @@ from secagg.protocols.pairwise.messages import (
 from secagg.protocols.pairwise.setup import Setup, check_advertisement, public_keys
 from secagg.protocols.pairwise.state import Batch, Round, ServerState
 from secagg.protocols.pairwise.transitions import ServerPhase
+from secagg.protocols.rounds import listed
 from secagg.protocols.upload import chunk_nonce
 from secagg.wire import SERVER, Chunk, decode_body, decode_frame, open_envelope
 
@@ -107,7 +108,7 @@ class Intake:
     def _uploader(self, sender: str) -> tuple[Batch, Setup, Round]:
         self._state.now(ServerPhase.MASKED, sender)
         batch, setup, current = self._state.setup()
-        if setup.ranks.get(sender, -1) not in current.participants:
+        if not listed(current.participants, setup.ranks.get(sender, -1)):
             raise PeerError("no update was asked of this client", peer=sender, phase="masked")
         if sender in current.excluded:
             raise PeerError("this client's upload was refused already", peer=sender, phase="masked")
@@ -186,7 +187,7 @@ class Intake:
         self._state.now(ServerPhase.UNMASK, sender)
         batch, setup, current = self._state.setup()
         rank = setup.ranks.get(sender, -1)
-        if rank not in self._state.asked():
+        if not self._state.answers(rank):
             raise PeerError("no answer was asked of this client", peer=sender, phase="unmask")
         if body.round_id != current.round_id:
             raise PeerError("answer of another round", peer=sender, phase="unmask")
@@ -203,8 +204,8 @@ class Intake:
         answer = decode_body(plain, answer_decoder, sender)
         setup.check_ranks(body.complaints, setup.neighbours[rank], sender)
         complaints = batch.complaints.get(rank, tuple(body.complaints))
-        members = set(batch.members)
-        held = sorted([rank, *(d for d in setup.neighbours[rank] if d in members and d not in complaints)])
+        dealers = (d for d in setup.neighbours[rank] if listed(batch.members, d) and d not in complaints)
+        held = sorted([rank, *dealers])
         seeds, keys = unmasking.split_neighbours(held, current.survivors, current.participants)
         opened = unmasking.read_answer(answer, seeds, keys, setup.rounds, sender)
         self._note_complaints(sender, body.complaints)

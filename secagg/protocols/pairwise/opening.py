@@ -79,20 +79,26 @@ class Opener(Secret):
 
     def seeds(self, survivors: Sequence[int]) -> list[bytes]:
         """Return the self-mask seeds of the survivors."""
-        shares = {
-            target: {h: a.seeds[target] for h, a in self.answers.items() if target in a.seeds} for target in survivors
-        }
+        shares = self._by_target(survivors, {holder: answer.seeds for holder, answer in self.answers.items()})
         return self._rebuild(shares, dealing.SEED_BYTES, self.threshold, self._leaf, self._seed_fits)
 
     def mask_keys(self, dropouts: Sequence[int]) -> list[KeyPair]:
         """Return the mask key pairs of the participating dropouts."""
-        shares = {
-            target: {h: a.keys[target] for h, a in self.answers.items() if target in a.keys} for target in dropouts
-        }
+        shares = self._by_target(dropouts, {holder: answer.keys for holder, answer in self.answers.items()})
         # A key has one holder fewer than a seed: its owner holds no share of it.
         needed = min(self.threshold, min((len(self.setup.neighbours[d]) for d in dropouts), default=self.threshold))
         keys = self._rebuild(shares, _KEY_BYTES, needed, self._leaf + 1, self._key_fits)
         return [KeyPair.from_private_bytes(key) for key in keys]
+
+    @staticmethod
+    def _by_target(targets: Sequence[int], answers: Mapping[int, Mapping[int, bytes]]) -> dict[int, dict[int, bytes]]:
+        """Return each target's shares by holder, in one pass over the answers: on a sparse graph few hold one target's."""
+        shares: dict[int, dict[int, bytes]] = {target: {} for target in targets}
+        for holder, told in answers.items():
+            for target, share in told.items():
+                if target in shares:
+                    shares[target][holder] = share
+        return shares
 
     def _seed_fits(self, target: int, secret: bytes) -> bool:
         made = dealing.commitment(self.setup.setup_hash, self.setup.ids[target], self.round_id, secret)

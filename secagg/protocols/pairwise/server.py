@@ -14,6 +14,7 @@ from secagg.errors import AbortError, InputError, SecAggError, StateError, Thres
 from secagg.hazmat.agreement import KeyPair
 from secagg.protocols.pairwise import graph, unmasking
 from secagg.protocols.pairwise.intake import Intake
+from secagg.protocols.pairwise.memo import Memo, read_memo
 from secagg.protocols.pairwise.messages import (
     HASH_BYTES,
     Dealing,
@@ -29,7 +30,7 @@ from secagg.protocols.pairwise.opening import Opener, Opening
 from secagg.protocols.pairwise.setup import Setup, read_advertisements
 from secagg.protocols.pairwise.state import Batch, Bulk, Round, ServerState, holder_root
 from secagg.protocols.pairwise.transitions import ServerEvent, ServerPhase
-from secagg.protocols.rounds import check_participants, check_round_id, known, one_model
+from secagg.protocols.rounds import check_participants, check_round_id, known, listed, one_model
 from secagg.protocols.secret import Secret
 from secagg.wire import SERVER, seal_envelope
 
@@ -83,6 +84,16 @@ class PairwiseServer(Secret):
     def equivocations(self) -> dict[str, str]:
         """Clients that said two different things, and when."""
         return self._state.equivocations
+
+    @property
+    def excluded(self) -> Collection[str]:
+        """Clients whose upload was refused in the round in progress."""
+        return () if self._state.round is None else self._state.round.excluded
+
+    @property
+    def setting_up(self) -> bool:
+        """Whether the open phase belongs to a setup."""
+        return self._machine.state in {ServerPhase.KEYS, ServerPhase.SHARES}
 
     @property
     def phase(self) -> str:
@@ -187,6 +198,22 @@ class PairwiseServer(Secret):
         self._state.round = None
         self._out.clear()
         self._state.bulk = self._new_bulk()
+
+    # -- what outlives a round, for a journal ---------------------------------------------------------------------
+
+    def memo(self) -> bytes:
+        """Return what outlives a round and does not follow from the frames of the setup."""
+        return Memo.of(self._state, self._floor, self._cohort).to_bytes()
+
+    def recall(self, memo: bytes) -> None:
+        """Between rounds: know what was known when `memo` was made; InputError if it is none of this session's."""
+        kept = read_memo(memo, self._roster)
+        self._floor, self._cohort = kept.floor, tuple(kept.cohort)
+        kept.fill(self._state)
+
+    def forget(self) -> None:
+        """Between rounds: know no setup, so that the next round runs one."""
+        self._state.batch = None
 
     # -- small helpers --------------------------------------------------------------------------------------------
 
@@ -301,7 +328,7 @@ class PairwiseServer(Secret):
             {rank: body.commitments[offset * HASH_BYTES : (offset + 1) * HASH_BYTES] for rank, body in bodies.items()},
             current.answers,
         )  # fmt: skip
-        dropouts = [rank for rank in current.participants if rank not in set(current.survivors)]
+        dropouts = [rank for rank in current.participants if not listed(current.survivors, rank)]
         try:
             keys = opener.seeds(current.survivors)
             pairs = opener.mask_keys(dropouts)

@@ -14,6 +14,7 @@ from secagg.protocols.pairwise import dealing, unmasking
 from secagg.protocols.pairwise.messages import HASH_BYTES, Dealing, Delivery, KeysRequest, MaskedHeader
 from secagg.protocols.pairwise.setup import Setup
 from secagg.protocols.pairwise.transitions import SERVER, ServerEvent, ServerPhase
+from secagg.protocols.rounds import listed
 from secagg.protocols.secret import Secret
 
 if TYPE_CHECKING:
@@ -119,10 +120,9 @@ class ServerState(Secret):
         if rank in batch.acknowledged:
             return None
         size = dealing.sealed_bytes(setup.rounds)
-        members = set(batch.members)
         hashes, sealed = [], []
         for dealer in setup.neighbours[rank]:
-            if dealer in members:
+            if listed(batch.members, dealer):
                 body = batch.dealings[setup.ids[dealer]][1]
                 at = setup.neighbours.place(dealer, rank)
                 sealed.append(body.sealed[at * size : (at + 1) * size])
@@ -144,10 +144,16 @@ class ServerState(Secret):
         return found
 
     def asked(self) -> list[int]:
-        """Return the members that answer: survivors and those not asked for an update; a dropout would refuse."""
+        """Return the members that answer."""
+        batch, _, _ = self.setup()
+        return [rank for rank in batch.members if self.answers(rank)]
+
+    def answers(self, rank: int) -> bool:
+        """Whether a client is one that answers: a survivor, or a member not asked for an update; a dropout would refuse."""
         batch, _, current = self.setup()
-        silent = set(current.participants).difference(current.survivors)
-        return [rank for rank in batch.members if rank not in silent]
+        return listed(batch.members, rank) and (
+            listed(current.survivors, rank) or not listed(current.participants, rank)
+        )
 
 
 def holder_root(setup: Setup, body: Dealing, dealer: int, holder: int) -> bytes:

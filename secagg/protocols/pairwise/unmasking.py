@@ -22,6 +22,7 @@ from secagg.protocols.pairwise.messages import (
     survivors_digest,
 )
 from secagg.protocols.pairwise.setup import Setup, open_signed
+from secagg.protocols.rounds import listed
 from secagg.protocols.secret import Secret
 from secagg.wire import decode_body, encode_body
 
@@ -144,8 +145,8 @@ def split_neighbours(
     held: Sequence[int], survivors: Sequence[int], participants: Sequence[int]
 ) -> tuple[list[int], list[int]]:
     """Return of whom a holder reveals a seed share (survivors) and of whom a key share (participating dropouts)."""
-    alive, asked = set(survivors), set(participants)
-    return [r for r in held if r in alive], [r for r in held if r in asked and r not in alive]
+    alive = [r for r in held if listed(survivors, r)]
+    return alive, [r for r in held if listed(participants, r) and r not in alive]
 
 
 def make_answer(

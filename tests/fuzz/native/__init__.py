@@ -1,0 +1,1 @@
+"""libFuzzer on the C kernels."""
