@@ -134,7 +134,9 @@ def with_all_rules() -> Iterator[Case]:
 def with_a_rule_removed() -> Iterator[Case]:
     """The models that must break, with what breaks in them."""
 
-    def without(rule: str, attack: str, clients: tuple[int, int, int, int, int] = FOUR, *extra: str, **more: int) -> Case:
+    def without(
+        rule: str, attack: str, clients: tuple[int, int, int, int, int] = FOUR, *extra: str, **more: int
+    ) -> Case:
         return lying(f"without {rule.lower()}", clients, f"NO_{rule}", *extra, attack=attack, **more)
 
     yield without("SIGNED_KEYS", FEW)
@@ -208,7 +210,17 @@ def run(case: Case, seconds: int, *, trace: bool = False) -> Outcome:
     """Build and search one case in a directory of its own."""
     with tempfile.TemporaryDirectory() as folder:
         model = shutil.copy(HERE / case.model, folder)
-        compiler = ["gcc", "-O2" if case.full else "-O1", "-w", "-DSAFETY", f"-DMEMLIM={MEMORY_MB}", *(["-DBFS"] if trace else []), "-o", "pan", "pan.c"]
+        compiler = [
+            "gcc",
+            "-O2" if case.full else "-O1",
+            "-w",
+            "-DSAFETY",
+            f"-DMEMLIM={MEMORY_MB}",
+            *(["-DBFS"] if trace else []),
+            "-o",
+            "pan",
+            "pan.c",
+        ]
         for command in (["spin", "-a", *case.options, model], compiler):
             built = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
             if built.returncode or "rror" in built.stdout:
@@ -248,11 +260,16 @@ def report(case: Case, seconds: int) -> bool:
     out = run(case, seconds)
     good = out.verdict == ("broken" if case.attack else "holds")
     found = "reached" if case.attack.startswith("phase") else "attack found"
-    said = {"holds": "holds", "broken": f"{found} ({case.attack})" if case.attack else "BROKEN"}.get(out.verdict, out.verdict)
+    said = {"holds": "holds", "broken": f"{found} ({case.attack})" if case.attack else "BROKEN"}.get(
+        out.verdict, out.verdict
+    )
     if out.verdict == "holds" and case.attack:
         said = f"NOT FOUND: {case.attack}"
     mark = "ok  " if good else "FAIL"
-    print(f"{mark} {case.name:<52} {said:<40} {out.states:>10} states {out.depth:>6} deep {out.seconds:6.2f} s", flush=True)
+    print(
+        f"{mark} {case.name:<52} {said:<40} {out.states:>10} states {out.depth:>6} deep {out.seconds:6.2f} s",
+        flush=True,
+    )
     return good
 
 
