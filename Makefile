@@ -42,7 +42,7 @@ INTEGRATIONS := $(sort $(patsubst tests/integrations/%/requirements.txt,%,$(wild
 PREVIOUS := $(sort $(patsubst tests/integrations/%/requirements-previous.txt,%-previous,\
 	$(wildcard tests/integrations/*/requirements-previous.txt)))
 
-.PHONY: help install demo test test-integrations test-all cross ct fuzz lint format docs bench bench-full dist lock audit clean FORCE
+.PHONY: help install demo test test-integrations test-all cross ct model fuzz lint format docs bench bench-full dist lock audit clean FORCE
 
 help:  ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -97,6 +97,11 @@ ct: $(STAMP)  ## Look for secrets in what the C kernels do; FULL=1 for every too
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 			valgrind libc6-dbg clang libclang-rt-14-dev binutils; fi
 	SECAGG_CT_REQUIRED=1 $(PYTEST) $(if $(FULL),,-m "not slow") tests/native/test_ct.py tests/native/test_timing.py
+
+model: $(STAMP)  ## Check the models of the pairwise protocol with Spin, FULL=1 for the larger ones; as root, first install what is missing
+	@if ! command -v spin >/dev/null && [ "$$(id -u)" = 0 ]; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends spin; fi
+	$(BIN)/python -P docs/spec/model/run.py $(if $(FULL),--full)
 
 fuzz: $(VENV)/fuzz  ## Fuzz every decoder, every receive() and the C kernels for SECONDS=60 in all; as root, first install clang
 	@if ! command -v clang >/dev/null && [ "$$(id -u)" = 0 ]; then \

@@ -30,7 +30,8 @@ def check_public_key(public: bytes) -> None:
     """Return if `public` is the canonical encoding of a u-coordinate that is not of low order.
 
     RFC 7748 lets an implementation ignore the top bit and reduce the rest. Here one point has one encoding,
-    so that a repeated or reflected key cannot hide behind another.
+    so that a key repeated or reflected as it is cannot hide. A key plus a point of low order is another point with the same
+    agreements: what keeps those apart is that every derivation names both parties.
 
     Raises
     ------

@@ -44,6 +44,8 @@ class Memory(Protocol):
         ------
         AbortError
             It could not be made durable, or the round is over: nothing may leave.
+        InputError
+            Something of another update of the round may have left: nothing may leave.
         """
 
 

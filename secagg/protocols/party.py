@@ -74,7 +74,12 @@ class Submission(Secret):
 
 
 def intend(party: Party, session: bytes, current: Submission, mark: bytes) -> None:
-    """Remember which update's chunks are about to leave, and refuse another one's with InputError."""
+    """Remember which update's chunks are about to leave, and refuse another one's with InputError.
+
+    Which update, and for which participants under which keys: the same values among others would wear other masks, and the
+    difference of the two is what a liar wants.
+    """
+    mark = digest("intended", mark, current.participants_hash)
     same = current.intent in (b"", mark)
     if not same or not party.recorded(session, current.round_id, INTENT, b"", mark=mark):
         raise InputError(ANOTHER_UPDATE)
@@ -84,7 +89,8 @@ def intend(party: Party, session: bytes, current: Submission, mark: bytes) -> No
 def commit(party: Party, session: bytes, current: Submission, phase: str, kind: IntEnum, body: msgspec.Struct) -> bytes:
     """Return the signed header of an upload once the memory has it; InputError if another one's was submitted."""
     header = seal_envelope(kind, session, party.me, body, party.identity.sign)
-    if current.body not in (None, body) or not party.recorded(session, current.round_id, phase, header):
+    same = current.body in (None, body)
+    if not same or not party.recorded(session, current.round_id, phase, header, mark=current.intent):
         raise InputError(ANOTHER_UPDATE)
     if current.body is None:
         current.submitted(header, body)

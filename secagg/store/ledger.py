@@ -41,6 +41,13 @@ _FRAME = (bytes, int, str, bytes, bytes, bytes, bytes)
 _LARGE = ("unmask", "reveal")
 # Once an answer has left, nothing of an upload may follow it: the answer said what was in the sum.
 _BEFORE = {"intent": "unmask", "masked": "unmask"}
+# What began as one update goes on as it, whoever of two copies of a client goes on: both say of which by their marks.
+_TOGETHER = {
+    "intent": ("masked", "encrypted", "upload"),
+    "masked": ("intent",),
+    "encrypted": ("intent",),
+    "upload": ("intent",),
+}
 
 
 class Ledger:
@@ -168,12 +175,15 @@ class Ledger:
         AbortError
             The round is over or was answered, or the file cannot be written (a full disk, say); nothing changed, and nothing
             may leave.
+        InputError
+            Something of another update of the round may have left; likewise.
         """
         try:
             with self._transaction():
                 stands = self._stands(session, round_id, phase)
                 if stands is None:
                     self._refuse_over(session, round_id, phase)
+                    self._refuse_other(session, round_id, phase, record.mark)
                     self._insert(session, round_id, phase, record)
                     self._close_before(session, round_id)
                     stands = record
@@ -187,6 +197,14 @@ class Ledger:
             raise AbortError(f"round {round_id} is over: the ledger has frames of rounds after {closed}")
         if phase in _BEFORE and self._stands(session, round_id, _BEFORE[phase]) is not None:
             raise AbortError(f"round {round_id} was answered before this client sent an update; it sends none any more")
+
+    def _refuse_other(self, session: bytes, round_id: int, phase: str, mark: bytes) -> None:
+        for other in _TOGETHER.get(phase, ()):
+            stands = self._stands(session, round_id, other)
+            if stands is not None and stands.mark != mark:
+                raise InputError(
+                    "another update of this round may have left already, from this client or a copy of it; submit that or none"
+                )
 
     def _insert(self, session: bytes, round_id: int, phase: str, record: Record) -> None:
         row = (session, round_id, phase, *record)
