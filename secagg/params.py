@@ -316,7 +316,7 @@ class Params:
             raise ParameterError("not the canonical bytes of Params")
         return made
 
-    @property
+    @cached_property
     def max_frame_bytes(self) -> int:
         """Longest frame that is looked at; longer ones are refused unread."""
         if self.protocol == "ckks":

@@ -243,7 +243,7 @@ def plan_command(
     corrupt: Annotated[str | None, typer.Option(help="Clients in league with the server. [default: a tenth]")] = None,
     sample: Annotated[str | None, typer.Option(help="Participants of a round. [default: everybody]")] = None,
     threat: Annotated[str, typer.Option(help="What the server may do: malicious (lie) or semi-honest.")] = "malicious",
-    link: Annotated[str, typer.Option(help="Rate and delay of each client and of the key holder.")] = "100Mbit/20ms",
+    link: Annotated[str, typer.Option(help="Rate and delay of each client, holder and member.")] = "100Mbit/20ms",
     server_sees_sum: Annotated[bool, typer.Option(help="Whether the server may learn the sum.")] = True,
     max_weight: Annotated[int, typer.Option(help="Largest weight of an update.")] = 1,
     error: Annotated[float | None, typer.Option(help="Largest error of a value of the mean. [16 bits]")] = None,

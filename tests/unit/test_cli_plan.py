@@ -13,9 +13,13 @@ from typer.testing import CliRunner
 
 import secagg
 from secagg.cli import app
+from secagg.cli import plan as plan_module
 from secagg.cli.plan import bulk as bulk_module
+from secagg.cli.plan import hintbulk as hint_module
 from secagg.cli.plan import options, work
 from secagg.cli.plan.bulk import CipherBulk, MaskBulk, measure_ciphers, measure_masks
+from secagg.cli.plan.committee import Oneshot
+from secagg.cli.plan.hintbulk import HintBulk, measure_hints
 from secagg.cli.plan.options import Link, Question, as_python, consider, share
 from secagg.cli.plan.units import Units, least, measure_units, middle, per_item
 from secagg.cli.toml import params_from_toml, read_params
@@ -27,6 +31,7 @@ from secagg.testing import Network
 NOTHING = Units(**dict.fromkeys((field.name for field in fields(Units)), 0.0))
 NO_MASKS = MaskBulk(**dict.fromkeys((field.name for field in fields(MaskBulk)), 0.0))
 NO_CIPHERS = CipherBulk(**dict.fromkeys((field.name for field in fields(CipherBulk)), 0.0))
+NO_HINTS = HintBulk(**dict.fromkeys((field.name for field in fields(HintBulk)), 0.0))
 SMALL = ["--clients", "12", "--length", "500", "--dropout", "2"]
 
 
@@ -55,7 +60,7 @@ def test_the_first_is_over_first(told):
     assert [each["rank"] for each in told["options"]] == list(range(1, len(totals) + 1))
     assert told["options"][0]["name"] in told["why"]
     for each in told["options"]:
-        parts = [each[party]["seconds_round"] for party in ("client", "server", "holder") if each[party]]
+        parts = [each[party]["seconds_round"] for party in ("client", "server", "holder", "member") if each[party]]
         assert min(parts) > 0
         assert sum(parts) + each["seconds_transfer"] == pytest.approx(each["seconds_total"])
 
@@ -90,7 +95,7 @@ def test_few_clients_have_no_sparse_graph():
     found, refused = consider(question, NOTHING)
     assert [each.name for each in refused] == ["pairwise, sparse graph"]
     assert "no sparser graph is safe" in refused[0].reason
-    assert len(found) == 3
+    assert len(found) == 4
 
 
 def test_who_may_not_see_the_sum_decides():
@@ -98,7 +103,7 @@ def test_who_may_not_see_the_sum_decides():
     assert done.exit_code == 0
     assert "ckks, only the holder does comes first" in done.stdout
     assert "nothing else serves. It needs a key holder" in " ".join(done.stdout.split())
-    assert done.stdout.count("the server would see the sum") == 3
+    assert done.stdout.count("the server would see the sum") == 4
 
 
 def test_the_text_has_all_it_promises(tmp_path):
@@ -127,7 +132,7 @@ def test_what_nothing_serves_is_status_1():
     assert "Nothing serves" in done.stdout
     assert done.stdout.count("no pairwise") == 2
     data = json.loads(run("--clients", "7", "--length", "100", "--dropout", "5", "--json").stdout)
-    assert data["options"] == [] and data["chosen"] is None and len(data["refused"]) == 4
+    assert data["options"] == [] and data["chosen"] is None and len(data["refused"]) == 5
 
 
 def test_mistakes():
@@ -154,9 +159,21 @@ def test_links():
     assert Link.parse("1.5Gbit/0ms") == Link(1.5e9, 0.0)
 
 
+def test_a_drawn_committee_needs_a_session_id_from_elsewhere():
+    question = Question(200, 50, 0.1, 0.05, None, "malicious", True, 1, None, 1.0, Link(2e7, 0.04))
+    found, _ = consider(question, NOTHING)
+    oneshot = next(each for each in found if each.name == "oneshot")
+    assert oneshot.params.committee < 200 and oneshot.cost.member is not None
+    text = plan_module._why([oneshot])
+    assert "the session id" in text and "elsewhere than the server" in text
+    assert "session id" not in plan_module._why([each for each in found if each is not oneshot])
+
+
 def test_python_leaves_out_what_a_protocol_has_not():
     text = as_python(secagg.Params(7, length=9, protocol="ckks", reveal="holder"))
     assert "threshold" not in text and "reveal='holder'" in text
+    text = as_python(secagg.Params(7, length=9, protocol="oneshot"))
+    assert "neighbours" not in text and "packing=" in text and "reveal" not in text
 
 
 # -- the cost model against real rounds ---------------------------------------------------------------------------------
@@ -227,12 +244,17 @@ CASES = {
     "server": {"protocol": "ckks", "reveal": "server"},
     "holder": {"protocol": "ckks", "reveal": "holder"},
     "plain": {"protocol": "ckks", "reveal": "server", "threat": "semi-honest"},
+    "oneshot": {"protocol": "oneshot"},
+    "packed": {"protocol": "oneshot", "clients": 30, "threshold": 26, "packing": 10, "ring": (8192, 40, 2)},
+    "tall": {"protocol": "oneshot", "clients": 30, "packing": 1},
 }  # fmt: skip
 
 
 def predicted(params: secagg.Params, units: Units) -> work.Prediction:
     if params.protocol == "pairwise":
         return work.Pairwise(params, units, NO_MASKS).predict()
+    if params.protocol == "oneshot":
+        return Oneshot(params, units, NO_HINTS).predict()
     return work.Ckks(params, units, NO_CIPHERS).predict()
 
 
@@ -247,6 +269,10 @@ def test_counts_are_those_of_a_round(case):
             seconds = getattr(found, party.split("-", maxsplit=1)[0])
             if seconds is None:
                 continue
+            if party not in ("server", "holder") and found.member is not None:  # everybody is in the committee too
+                seconds = work.Party(
+                    seconds.setup + found.member.setup, seconds.steady + found.member.steady, seconds.rounds
+                )
             steady, whole = counted.of(party, kind), counted.first(party, kind)
             assert seconds.steady == pytest.approx(steady, rel=0.02, abs=2), (case, party, kind)
             assert seconds.setup + seconds.steady == pytest.approx(whole, rel=0.02, abs=3), (case, party, kind)
@@ -295,6 +321,9 @@ def test_bulk_is_measured_on_any_encoding(encoding):
     assert masks.take > 0 and masks.decode > 0 and masks.protect >= 0
     ciphers = measure_ciphers(secagg.Params(7, length=20_000, encoding=encoding, protocol="ckks", reveal="server"))
     assert ciphers.encrypt > 0 and ciphers.add > 0 and ciphers.decrypt > 0 and ciphers.key > 0
+    hints = measure_hints(secagg.Params(7, length=20_000, encoding=encoding, protocol="oneshot"))
+    assert hints.protect >= 0
+    assert min(value for name, value in vars(hints).items() if name != "protect") > 0
 
 
 def test_a_long_update_is_measured_on_a_short_one():
@@ -308,6 +337,8 @@ def test_a_long_update_is_measured_on_a_short_one():
             ).add
             > 0
         )
+    with mock.patch.multiple(hint_module, MOST_MASKED=5000, MOST_MASKED_SUM=9000):
+        assert measure_hints(secagg.Params(7, length=1 << 24, protocol="oneshot")).add > 0
 
 
 def test_clocks():

@@ -105,7 +105,9 @@ def test_more_dropouts_than_the_bound_bears_are_refused_in_one_line() -> None:
 @pytest.mark.parametrize(("hospitals", "dropout"), [(n, d) for n in (3, 5, 8, 10, 17, 40) for d in (0, 1, n // 4)])
 def test_a_schedule_asks_no_more_of_a_committee_than_it_can_bear(hospitals: int, dropout: int) -> None:
     names = tuple(f"h{i}" for i in range(hospitals))
-    params = secagg.Params(hospitals, length=4, min_honest=1, min_clients=hospitals, **committee_params(hospitals, dropout))
+    params = secagg.Params(
+        hospitals, length=4, min_honest=1, min_clients=hospitals, **committee_params(hospitals, dropout)
+    )
     for lost, liar in committee_schedule(names, params, 9, dropout, 1):
         places = list(lost.values())
         answers = hospitals - places.count("masked") - places.count("reveal")

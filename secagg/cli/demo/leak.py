@@ -92,8 +92,8 @@ def _without_padding(vectors: list[bytes], bits: int) -> bytes:
 def _frame_bits(demo: Demo) -> int:
     """Return how many bits of a protected model update, or of a row of one, are not padding."""
     if demo.params.protocol == "oneshot":
-        cut = demo.params.mask_plan.segments[MODEL_SEGMENT]
-        return -(-cut.count // cut.ring.per) * cut.ring.bits
+        masked = demo.params.mask_plan.segments[MODEL_SEGMENT]
+        return -(-masked.count // masked.ring.per) * masked.ring.bits
     if demo.params.protocol == "ckks":
         cut, ring = demo.params.cipher_plan.segments[MODEL_SEGMENT], demo.params.cipher_plan.ring
         return (cut.polynomials * ring.degree + cut.count * cut.limbs) * ring.bits

@@ -205,11 +205,11 @@ class Screen:
             )
             session = f"one key for all {params.rounds_per_setup} rounds; then one exchange with the hospitals a round"
         if self._oneshot:
-            ring, spare = params.mask_plan.segments[0].ring, params.committee - params.threshold
+            plan, spare = params.mask_plan.segments[0].ring, params.committee - params.threshold
             facts.add_row(
                 "committee",
                 f"all of them; {params.threshold} answers open a round, so {spare} may be silent, or {spare // 2} lie; masks "
-                f"in a ring of degree {ring.degree}, {ring.primes} primes of {ring.bits} bits",
+                f"in a ring of degree {plan.degree}, {plan.primes} primes of {plan.bits} bits",
             )
             session = (
                 f"one key of each for all {params.rounds_per_setup} rounds; then one exchange with the hospitals and one with "

@@ -74,7 +74,8 @@ def _as_data(question: Question, options: list[Option], refusals: list[Refusal],
             {
                 "rank": rank, "name": each.name, "seconds_total": each.total, "seconds_transfer": each.transfer,
                 "exchanges": each.exchanges, "client": _party(each.cost.client), "server": _party(each.cost.server),
-                "holder": _party(each.cost.holder), "params": each.told.to_dict(), "toml": write_params(each.params),
+                "holder": _party(each.cost.holder), "member": _party(each.cost.member),
+                "params": each.told.to_dict(), "toml": write_params(each.params),
                 "python": as_python(each.params), "hash": each.params.hash.hex(),
             }
             for rank, each in enumerate(options, 1)
@@ -94,12 +95,12 @@ def _seconds(value: float) -> str:
 def _lines(question: Question, options: list[Option], refusals: list[Refusal], choose: int) -> Iterator[str]:
     if options:
         yield table(
-            ["", "protocol", "round", "client", "server", "holder", "network", "exchanges", "sent by a client"],
+            ["", "protocol", "round", "client", "server", "opener", "network", "exchanges", "sent by a client"],
             [
                 [
                     str(rank), each.name, _seconds(each.total), _seconds(each.cost.client.average),
                     _seconds(each.cost.server.average),
-                    "-" if each.cost.holder is None else _seconds(each.cost.holder.average), _seconds(each.transfer),
+                    "-" if each.cost.opener is None else _seconds(each.cost.opener.average), _seconds(each.transfer),
                     f"{each.exchanges:.2f}", human(each.told.data["bytes_up_round"]),
                 ]
                 for rank, each in enumerate(options, 1)
@@ -110,8 +111,8 @@ def _lines(question: Question, options: list[Option], refusals: list[Refusal], c
         yield _fill(
             "Predicted for a round in which everybody answers, the setup's share included, one thread of this machine "
             f"({build_info()['isa']}) for each party, and {link.bits / 1e6:g} Mbit/s with {1000 * link.delay:g} ms for each "
-            "client and the holder. The round as a whole is their sum: a client, the server, the holder and the network "
-            "one after the other."
+            "client, the key holder and the committee's members. The opener is the key holder, or one member, for all answer at "
+            "once. The round as a whole is their sum: a client, the server, the opener and the network one after the other."
         )
         yield ""
         yield _fill(_why(options))
@@ -127,6 +128,18 @@ def _lines(question: Question, options: list[Option], refusals: list[Refusal], c
         yield f"As Python:\n\n{as_python(chosen.params)}"
 
 
+def _needs(option: Option) -> str:
+    if option.cost.holder is not None:
+        return " It needs a key holder who does not work with the server."
+    if option.params.protocol == "oneshot" and option.params.committee < option.params.clients:
+        return " Its committee is drawn by the session id, which everybody must have from elsewhere than the server."
+    return ""
+
+
+def _opening(option: Option) -> float:
+    return 0.0 if option.cost.opener is None else option.cost.opener.average
+
+
 def _fill(text: str) -> str:
     return textwrap.fill(text, WIDTH)
 
@@ -134,16 +147,17 @@ def _fill(text: str) -> str:
 def _why(options: Sequence[Option]) -> str:
     """Return why the first comes first, from the parts that its round is made of."""
     first = options[0]
+    opener = "the committee" if first.cost.member is not None else "the key holder"
     parts = {
         "the network": first.transfer, "the clients": first.cost.client.average, "the server": first.cost.server.average,
-        "the key holder": 0.0 if first.cost.holder is None else first.cost.holder.average,
+        opener: _opening(first),
     }  # fmt: skip
     longest = max(parts, key=lambda name: parts[name])
     text = (
         f"{first.name} comes first: its round takes {_seconds(first.total)}, {100 * parts[longest] / first.total:.0f}% of it "
         f"for {longest}"
     )
-    needs = "" if first.cost.holder is None else " It needs a key holder who does not work with the server."
+    needs = _needs(first)
     if len(options) == 1:
         return f"{text}; nothing else serves.{needs}"
     second = options[1]
@@ -151,10 +165,7 @@ def _why(options: Sequence[Option]) -> str:
         (second.transfer - first.transfer, "on the network"),
         (second.cost.client.average - first.cost.client.average, "at the client"),
         (second.cost.server.average - first.cost.server.average, "at the server"),
-        (
-            (0.0 if second.cost.holder is None else second.cost.holder.average) - parts["the key holder"],
-            "at the key holder",
-        ),
+        (_opening(second) - _opening(first), "at who opens the sum"),
     ]
     gain, where = max(gains)
     text += f". {second.name} takes {_seconds(second.total)}, {_seconds(gain)} more of it {where}."

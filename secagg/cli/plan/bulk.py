@@ -21,7 +21,15 @@ from secagg.receipt import result_digest
 from secagg.wire import Chunk, encode_chunk
 from secagg.workers import Workers
 
-__all__ = ["CipherBulk", "MaskBulk", "measure_ciphers", "measure_masks"]
+__all__ = [
+    "CipherBulk",
+    "MaskBulk",
+    "decode_seconds",
+    "measure_ciphers",
+    "measure_masks",
+    "scaled_update",
+    "shortened",
+]
 
 # Beyond these the cost of a value no longer changes: whole frames where values are encoded or encrypted, and where they are added
 # vectors that no cache keeps.
@@ -89,7 +97,7 @@ class CipherBulk:
     key: float
 
 
-def _shortened(params: Params, most: int) -> Params:
+def shortened(params: Params, most: int) -> Params:
     """Return Params of a flat update of the same encoding that is no longer than `most`."""
     from dataclasses import replace
 
@@ -107,9 +115,9 @@ def _nothing(*_: object) -> None:
 
 def measure_masks(params: Params) -> MaskBulk:
     """Return what values cost under these pairwise Params."""
-    short = _shortened(params, MOST_MADE)
+    short = shortened(params, MOST_MADE)
     count = short.segment_plan.layout.size
-    source = short.segment_plan.open(_scaled(short, count), 1, None, os.urandom(16))
+    source = short.segment_plan.open(scaled_update(short, count), 1, None, os.urandom(16))
     masking = Masking(short, Workers(1))
     mac = os.urandom(32)
 
@@ -128,10 +136,10 @@ def measure_masks(params: Params) -> MaskBulk:
     one, many = middle(lambda: protect(1), SLICE), middle(lambda: protect(9), SLICE)
     mask = max(many - one, 0.0) / 8 / count
     protected = max(one / count - mask, 0.0)
-    bulk, taken = _take(_shortened(params, MOST_MASKED_SUM))
+    bulk, taken = _take(shortened(params, MOST_MASKED_SUM))
     keys = [os.urandom(16) for _ in range(8)]
     eight = middle(lambda: bulk.unmask_range(b"", 1, 0, count, keys, [1] * 8), SLICE / 2) / count
-    return MaskBulk(protect=protected, mask=mask, take=taken, unmask=eight / 8, decode=_decode(short) / count)
+    return MaskBulk(protect=protected, mask=mask, take=taken, unmask=eight / 8, decode=decode_seconds(short) / count)
 
 
 def _take(params: Params) -> tuple[Accumulator, float]:
@@ -155,7 +163,7 @@ def _take(params: Params) -> tuple[Accumulator, float]:
     return bulk, middle(take, SLICE) / segment.count
 
 
-def _scaled(params: Params, count: int) -> Any:
+def scaled_update(params: Params, count: int) -> Any:
     """Return an update that the encoding takes: values within its clip, or integers within its range."""
     encoding = params.encoding
     unit = _update(count)
@@ -165,10 +173,10 @@ def _scaled(params: Params, count: int) -> Any:
     return (low + (unit.astype(np.float64) + 1) / 2 * (high - low)).astype(np.int64).clip(low, high)
 
 
-def _decode(params: Params) -> float:
+def decode_seconds(params: Params) -> float:
     """Return the seconds from opened sums of one update to its mean."""
     plan = params.segment_plan
-    sums = plan.encode(_scaled(params, plan.layout.size), 1, None, os.urandom(16)).vectors
+    sums = plan.encode(scaled_update(params, plan.layout.size), 1, None, os.urandom(16)).vectors
 
     def run() -> None:
         result_digest(sums)
@@ -179,11 +187,11 @@ def _decode(params: Params) -> float:
 
 def measure_ciphers(params: Params) -> CipherBulk:
     """Return what values cost under these ckks Params."""
-    short = _shortened(params, MOST_ENCRYPTED)
+    short = shortened(params, MOST_ENCRYPTED)
     count, plan = short.segment_plan.layout.size, short.cipher_plan
     secret = SecretKey.generate(plan.ring)
     public = secret.public_key()
-    source = short.segment_plan.open(_scaled(short, count), 1, None, os.urandom(16))
+    source = short.segment_plan.open(scaled_update(short, count), 1, None, os.urandom(16))
     encrypting = Encrypting(short, Workers(1))
     pad = os.urandom(16) if short.padded else None
     sent: list[tuple[int, int, bytes]] = []
@@ -226,7 +234,7 @@ def measure_ciphers(params: Params) -> CipherBulk:
                 secret.decrypt(each, plan.delta, pads=extra)
 
     plain, padded = middle(lambda: open_(0), SLICE), middle(lambda: open_(2 if pads else 0), SLICE)
-    lanes = short.segment_plan.encode(_scaled(short, count), 1, None, os.urandom(16)).vectors
+    lanes = short.segment_plan.encode(scaled_update(short, count), 1, None, os.urandom(16)).vectors
     opening._lanes = lanes  # noqa: SLF001  # what an opening leaves
     results = middle(lambda: list(opening.opened()), SLICE / 2)
     packed = list(opening.opened())
@@ -242,7 +250,8 @@ def measure_ciphers(params: Params) -> CipherBulk:
     joined = middle(lambda: plan.values(1, zeros), SLICE / 2)
     return CipherBulk(
         encrypt=encrypted / count, add=added, total=total / count, decrypt=(plain + joined) / count,
-        pad=max(padded - plain, 0.0) / 2 / count, results=results / count, taken=taken / count, decode=_decode(short) / count,
+        pad=max(padded - plain, 0.0) / 2 / count, results=results / count, taken=taken / count,
+        decode=decode_seconds(short) / count,
         key=middle(lambda: SecretKey.generate(plan.ring).public_key().transformed),
     )  # fmt: skip
 

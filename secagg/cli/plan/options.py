@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, cast
 
 from secagg.cli.plan.bulk import measure_ciphers, measure_masks
+from secagg.cli.plan.committee import Oneshot
+from secagg.cli.plan.hintbulk import measure_hints
 from secagg.cli.plan.units import Units
 from secagg.cli.plan.work import Ckks, Pairwise, Prediction
 from secagg.errors import InputError, ParameterError
@@ -17,7 +19,15 @@ from secagg.planner import plan
 __all__ = ["Link", "Option", "Question", "Refusal", "as_python", "consider", "share"]
 
 UNITS = {"k": 1e3, "M": 1e6, "G": 1e9}
-NAMES = ("pairwise, full graph", "pairwise, sparse graph", "ckks, server sees the sum", "ckks, only the holder does")
+NAMES = (
+    "pairwise, full graph",
+    "pairwise, sparse graph",
+    "ckks, server sees the sum",
+    "ckks, only the holder does",
+    "oneshot",
+)
+UNUSED = {"ckks": ("threshold", "min_cohort", "neighbours"), "oneshot": ("min_cohort", "neighbours")}
+MEASURES = {"pairwise": measure_masks, "ckks": measure_ciphers, "oneshot": measure_hints}
 
 
 @dataclass(frozen=True)
@@ -80,7 +90,7 @@ class Option:
     Attributes
     ----------
     exchanges : float
-        A round, with clients and holder, the setup's share included.
+        A round, with clients and holder or committee, the setup's share included.
     transfer : float
         Seconds that a round's bytes, and its exchanges' delays, take over the link.
     """
@@ -94,8 +104,8 @@ class Option:
 
     @property
     def compute(self) -> float:
-        """Seconds of all that is done one after the other: a client's part, the server's and the holder's."""
-        parties = (self.cost.client, self.cost.server, self.cost.holder)
+        """Seconds of all that is done one after the other: a client's part, the server's, and the holder's or a member's."""
+        parties = (self.cost.client, self.cost.server, self.cost.opener)
         return sum(party.average for party in parties if party is not None)
 
     @property
@@ -139,6 +149,7 @@ def consider(question: Question, units: Units) -> tuple[list[Option], list[Refus
         {},
         {"protocol": "ckks", "reveal": "server"},
         {"protocol": "ckks", "reveal": "holder"},
+        {"protocol": "oneshot"},
     ]
     for name, own in zip(NAMES, fixed, strict=True):
         try:
@@ -172,11 +183,15 @@ def _option(question: Question, name: str, params: Params, units: Units, bulk: d
     key = (params.protocol, params.ring)
     carried = link.seconds(data["bytes_up_round"] + data["bytes_down_average"])
     if key not in bulk:
-        bulk[key] = measure_masks(params) if params.protocol == "pairwise" else measure_ciphers(params)
+        bulk[key] = MEASURES[params.protocol](params)
     if params.protocol == "pairwise":
         cost = Pairwise(params, units, bulk[key]).predict()
         carried += link.seconds(data["bytes_up_average"] - data["bytes_up_round"])
         exchanges = data["exchanges_per_round"]
+    elif params.protocol == "oneshot":
+        cost = Oneshot(params, units, bulk[key]).predict()
+        carried += link.seconds(data["bytes_to_member"] + data["bytes_from_member"])
+        exchanges = data["exchanges_steady_round"] + data["exchanges_with_committee"]
     else:
         cost = Ckks(params, units, bulk[key]).predict()
         carried += link.seconds(data["bytes_to_holder"] + data["bytes_from_holder"])
@@ -189,9 +204,7 @@ def as_python(params: Params) -> str:
     lines = []
     for field in fields(Params):
         value = getattr(params, field.name)
-        unused = field.name == "layout" or (
-            params.protocol == "ckks" and field.name in ("threshold", "min_cohort", "neighbours")
-        )
+        unused = field.name in ("layout", *UNUSED.get(params.protocol, ()))
         if unused or value is None or value == ():
             continue
         lines.append(f"    {field.name}={'secagg.' if field.name == 'encoding' else ''}{value!r},\n")

@@ -15,7 +15,7 @@ from secagg.params import Params
 from secagg.protocols.pairwise import dealing
 from secagg.wire import ChunkPlan
 
-__all__ = ["Ckks", "Pairwise", "Party", "Prediction"]
+__all__ = ["ENVELOPE", "FIXED", "HEADER", "SPOOL", "Ckks", "Model", "Pairwise", "Party", "Prediction"]
 
 SMALL = 120  # payload of the envelope that is measured
 FIXED = 150  # of a body: its hashes and numbers
@@ -50,15 +50,21 @@ class Party:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What one round costs each party; there is no holder under pairwise."""
+    """What one round costs each party; a key holder is of ckks alone, a committee member of oneshot."""
 
     client: Party
     server: Party
-    holder: Party | None
+    holder: Party | None = None
+    member: Party | None = None
+
+    @property
+    def opener(self) -> Party | None:
+        """Who opens what the server has, if it cannot do so itself: the key holder, or each of the committee at once."""
+        return self.holder or self.member
 
 
-class _Model:
-    """What both protocols share."""
+class Model:
+    """What all protocols share."""
 
     def __init__(self, params: Params, units: Units) -> None:
         self.units = units
@@ -101,7 +107,7 @@ class _Model:
         return self.p * self.taken(HEADER - ENVELOPE)
 
 
-class Pairwise(_Model):
+class Pairwise(Model):
     """The pairwise protocol under some Params; `predict` gives the seconds."""
 
     def __init__(self, params: Params, units: Units, bulk: MaskBulk) -> None:
@@ -119,7 +125,7 @@ class Pairwise(_Model):
     def predict(self) -> Prediction:
         """Return the seconds of client and server."""
         client = Party(self.client_setup, self.client_round, self.rounds)
-        return Prediction(client, Party(self.server_setup, self.server_round, self.rounds), None)
+        return Prediction(client, Party(self.server_setup, self.server_round, self.rounds))
 
     @cached_property
     def _setup_view(self) -> float:
@@ -189,7 +195,7 @@ class Pairwise(_Model):
         return uploads + self.headers + self._round_view + requests + answers + rebuild + opened + self.receipt
 
 
-class Ckks(_Model):
+class Ckks(Model):
     """The ckks protocol under some Params; `predict` gives the seconds."""
 
     def __init__(self, params: Params, units: Units, bulk: CipherBulk) -> None:
