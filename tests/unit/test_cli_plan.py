@@ -245,7 +245,7 @@ CASES = {
     "holder": {"protocol": "ckks", "reveal": "holder"},
     "plain": {"protocol": "ckks", "reveal": "server", "threat": "semi-honest"},
     "oneshot": {"protocol": "oneshot"},
-    "packed": {"protocol": "oneshot", "clients": 30, "threshold": 26, "packing": 10, "ring": (8192, 40, 2)},
+    "packed": {"protocol": "oneshot", "clients": 30, "threshold": 26, "packing": 10, "ring": (4096, 48, 2)},
     "tall": {"protocol": "oneshot", "clients": 30, "packing": 1},
 }  # fmt: skip
 
