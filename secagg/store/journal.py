@@ -101,6 +101,8 @@ class Journal(Secret):
         self._last = 0
         self._end = 0
         self._unflushed = self._torn = False
+        if not os.path.lexists(self._path):
+            self._refuse_parts(0)
         self._db = open_database(self._path, "journal", 0.0)
         try:
             self._open(identity, params, roster, session)
@@ -128,12 +130,10 @@ class Journal(Secret):
         size = Path(self._path).stat().st_size
         if 0 < size < SQLITE_HEADER_BYTES:  # SQLite takes some of these for empty ones
             raise InputError(f"{self._path} is no secagg journal, or a torn one")
-        # Before SQLite looks: a new journal has nothing beside it, and the lock must outlive whoever else reads the file here.
-        beside = [end for end in ("-spool", "-wal") if os.path.lexists(self._path + end)]
-        if not size and beside:
-            raise InputError(
-                f"{self._path} is empty but {self._path}{beside[0]} is there: a part of a journal is missing"
-            )
+        # Before SQLite looks. A journal that was never finished being made has nothing beside it; and the lock must outlive
+        # whoever else reads the file here.
+        if not size:
+            self._refuse_parts(1)
         self._lock_spool(new=not size)
         db.execute("PRAGMA locking_mode = EXCLUSIVE")
         with transaction(db):
@@ -141,7 +141,7 @@ class Journal(Secret):
             (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         if (kind, tables) not in {(0, 0), (APPLICATION_ID, 3)}:
             raise InputError(f"{self._path} is no secagg journal of this version")
-        if size and not tables:
+        if size and not tables and os.fstat(self._spool).st_size:
             raise InputError(f"{self._path} has no tables: its {self._path}-wal is missing or damaged")
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
@@ -264,6 +264,13 @@ class Journal(Secret):
         if hashlib.sha256(frame).digest() != place.checksum:
             self._damaged("its spool is not the one that was written")
         return frame
+
+    def _refuse_parts(self, least: int) -> None:
+        """Refuse to make a new journal where a part of an old one lies, of at least so many bytes."""
+        for end in ("-spool", "-wal"):
+            part = Path(self._path + end)
+            if os.path.lexists(part) and part.lstat().st_size >= least:
+                raise InputError(f"{self._path} is empty or not there, but {part} is: a part of a journal is missing")
 
     def _lock_spool(self, *, new: bool) -> None:
         """Open the spool and lock it, for SQLite's own lock goes when anybody in this process closes the file."""

@@ -1,6 +1,7 @@
 """Parts of a journal that are lost or damaged, a setup whose last step is not in it, and who else may hold it."""
 
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -124,6 +125,21 @@ def test_fault_50_a_journal_without_its_file_or_its_spool_is_no_new_one(session)
     left(session, {"": files[""], "-wal": files["-wal"]})
     with pytest.raises(InputError):
         session.serve()
+
+
+def test_fault_49_a_server_killed_while_its_journal_was_made_makes_it_again(session):
+    """The file is there before its tables are, and the spool before both: nothing was ever recorded."""
+    session.server.close()
+    with sqlite3.connect(session.path.parent / "begun.db") as db:
+        db.execute("PRAGMA journal_mode = WAL")
+    begun = (session.path.parent / "begun.db").read_bytes()
+    for content in (b"", begun):
+        left(session, {"": content, "-spool": b""})
+        session.server = session.serve()
+        session.server.open_round(1)
+        session.server.close()
+    session.server = session.serve()
+    assert session.server.round_id == 1
 
 
 def test_fault_51_a_journal_without_its_log_is_an_old_one_of_the_same_session(session):
