@@ -53,4 +53,10 @@ MARKS = {
     "ckks_interop_add_vs_tenseal": _least(1.5),
     "ckks_interop_add_vs_tenseal_uncompressed": _least(12),
     "flower_round_vs_plain": _most(1.3),
+    "oneshot_client_vs_pairwise": _least(4),
+    "oneshot_server_dropout": _most(1.1),
+    "oneshot_server_vs_plaintext": _most(4),
+    "oneshot_bits_n100": _most(27.5, "bits"),
+    "oneshot_bits_n1000": _most(30, "bits"),
+    "oneshot_shares_rho16": _most(60, "kB"),
 }

@@ -42,15 +42,23 @@ def main() -> None:
 
 @app.command()
 def demo(
-    hospitals: Annotated[int, typer.Option(help="Hospitals that share the patients, 3 to 40.")] = 7,
+    hospitals: Annotated[
+        int | None, typer.Option(help="Hospitals that share the patients, 3 to 40. [default: 7, in oneshot 10]")
+    ] = None,
     rounds: Annotated[int, typer.Option(help="Training rounds, 1 to 1000.")] = 30,
     dropout: Annotated[
         int | None,
-        typer.Option(help="Hospitals lost in every round, over all phases. [default: 2, or fewer if few]"),
+        typer.Option(
+            help="Hospitals lost in every round, over all phases. [default: 2, in oneshot 30%, or fewer if few]"
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Drives the split, the schedule and the rounding; never keys.")] = 0,
     protocol: Annotated[
-        str, typer.Option(help="pairwise (masks), or ckks (encrypted to one hospital, the server sees no sum).")
+        str,
+        typer.Option(
+            help="pairwise (masks), ckks (encrypted to one hospital, the server sees no sum), or oneshot (one message each, "
+            "opened by a committee, in which one is silent and another lies)."
+        ),
     ] = "pairwise",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
 ) -> None:

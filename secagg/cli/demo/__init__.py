@@ -9,7 +9,7 @@ __all__ = ["show"]
 
 
 def show(
-    *, hospitals: int, rounds: int, dropout: int | None, seed: int, as_json: bool, protocol: str = "pairwise"
+    *, hospitals: int | None, rounds: int, dropout: int | None, seed: int, as_json: bool, protocol: str = "pairwise"
 ) -> None:
     """Run the demo and print it.
 

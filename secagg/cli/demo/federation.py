@@ -9,15 +9,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from secagg import HOLDER, Aggregate, Client, Identity, KeyHolder, Params, Roster, Server
+from secagg.cli.demo import liar
 from secagg.cli.demo.model import Weights
 from secagg.hazmat import transcript
 from secagg.wire import Chunk, decode_frame
 
-__all__ = ["LOST", "LOST_CKKS", "Federation", "Traffic", "lost_in", "rounding_seed"]
+__all__ = ["LATE", "LOST", "LOST_CKKS", "LOST_ONESHOT", "Federation", "Traffic", "lost_in", "rounding_seed"]
 
 # Where a hospital can be lost in a round of a session: it falls silent before its answer of that phase, until the next round.
 LOST = {"masked": "before its masked update", "unmask": "before unmasking"}
 LOST_CKKS = {"encrypted": "before its encrypted update"}
+LATE = "late"  # no phase: silent in the masked one alone
+LOST_ONESHOT = {
+    "masked": "before its masked update",
+    LATE: "before its masked update, back for the committee",
+    "reveal": "silent in the committee",
+}
 UPLOADS = ("masked", "encrypted")  # phases in which updates are sent
 MODEL_SEGMENT = 1
 
@@ -29,7 +36,7 @@ def rounding_seed(seed: int) -> bytes:
 
 def lost_in(params: Params) -> Mapping[str, str]:
     """Return where a hospital can be lost in a round of this protocol."""
-    return LOST_CKKS if params.protocol == "ckks" else LOST
+    return {"pairwise": LOST, "ckks": LOST_CKKS, "oneshot": LOST_ONESHOT}[params.protocol]
 
 
 @dataclass
@@ -64,12 +71,15 @@ class Federation:
         Drives the rounding only; keys come from the operating system.
     home : Path
         Directory of the hospitals' ledgers and snapshots.
+    lies : mapping of str to collection of int
+        In oneshot: who answers wrongly in the committee, and in which rounds.
     """
 
     params: Params
     names: tuple[str, ...]
     seed: int
     home: Path
+    lies: Mapping[str, Collection[int]] = field(default_factory=dict)
     exchanges: int = field(default=0, init=False)  # of the last round
     total: Traffic = field(default_factory=Traffic, init=False)  # over the rounds that a hospital was there throughout
     server_seconds: float = field(default=0.0, init=False)
@@ -93,6 +103,8 @@ class Federation:
             )
             for name, key in keys.items()
         }  # fmt: skip
+        for name, rounds in self.lies.items():
+            liar.corrupt(self._clients[name], rounds)
         self._server = Server(self.params, identity=server_key, roster=roster)
         self._holder_key = holder
         self._holder = None
@@ -154,8 +166,9 @@ class Federation:
             self._server.open_round(round_id, participants=asked)  # a setup runs first where none covers the round
         while (phase := self._server.phase) != "idle":
             reached -= {name for name, where in lost.items() if where == phase}
-            self._ask(reached)
-            for name in sorted(reached):
+            late = {name for name, where in lost.items() if where == LATE and phase in UPLOADS}
+            self._ask(reached - late)
+            for name in sorted(reached - late):
                 self._answer(name, work, context)
             self._answer_holder()
             if phase in UPLOADS and restarted is not None:
@@ -163,7 +176,7 @@ class Federation:
                 self._restart_holder()
             with self._server_clock():
                 self._server.close_phase()
-        for name in reached.intersection(asked):
+        for name in reached.intersection(asked).difference(name for name in lost if lost[name] == LATE):
             self.total.add(self._spent[name])
         with self._server_clock():
             result = self._server.result(round_id)

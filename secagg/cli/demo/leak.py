@@ -90,7 +90,10 @@ def _without_padding(vectors: list[bytes], bits: int) -> bytes:
 
 
 def _frame_bits(demo: Demo) -> int:
-    """Return how many bits of a protected model update are not padding."""
+    """Return how many bits of a protected model update, or of a row of one, are not padding."""
+    if demo.params.protocol == "oneshot":
+        cut = demo.params.mask_plan.segments[MODEL_SEGMENT]
+        return -(-cut.count // cut.ring.per) * cut.ring.bits
     if demo.params.protocol == "ckks":
         cut, ring = demo.params.cipher_plan.segments[MODEL_SEGMENT], demo.params.cipher_plan.ring
         return (cut.polynomials * ring.degree + cut.count * cut.limbs) * ring.bits
@@ -98,16 +101,42 @@ def _frame_bits(demo: Demo) -> int:
     return segment.count * segment.w
 
 
+def _rows(demo: Demo, frame: bytes) -> list[bytes]:
+    """Cut a protected update where padding may be: in oneshot, after the residues modulo each prime (the model is short)."""
+    if demo.params.protocol != "oneshot":
+        return [frame]
+    size = len(frame) // demo.params.mask_plan.segments[MODEL_SEGMENT].ring.primes
+    return [frame[at : at + size] for at in range(0, len(frame), size)]
+
+
 def _values(demo: Demo, frame: bytes) -> NDArray[np.unsignedinteger]:
     """Read a protected update as integers, as if there were no protection."""
     segment = demo.params.segment_plan.segments[MODEL_SEGMENT]
-    if demo.params.protocol != "ckks":
+    if demo.params.protocol == "pairwise":
         return unpack(frame, segment.w, segment.count)
+    if demo.params.protocol == "oneshot":
+        return _digits(demo, frame).astype(lane_dtype(segment.w))
     plan = demo.params.cipher_plan
     cut, ring = plan.segments[MODEL_SEGMENT], plan.ring
     residues = ring.unpack(frame, cut.polynomials * ring.degree + cut.count * cut.limbs)
     body = residues[ring.degree :]  # one polynomial: c1, then as much of c0 as there are values
     return cut.join(body // np.uint64(plan.delta)).astype(lane_dtype(segment.w))
+
+
+def _digits(demo: Demo, frame: bytes) -> NDArray[np.uint64]:
+    """Put the residues of one short polynomial together and read their digits, as if nothing had been added to them."""
+    cut = demo.params.mask_plan.segments[MODEL_SEGMENT]
+    ring, each = cut.ring, -(-cut.count // cut.ring.per)
+    rows = [unpack(row, ring.bits, each) for row in _rows(demo, frame)]
+    found = np.empty((ring.per, each), np.uint64)
+    for place in range(each):
+        whole = sum(
+            int(row[place]) * (ring.q // prime) * pow(ring.q // prime, -1, prime)
+            for row, prime in zip(rows, ring.moduli, strict=True)
+        ) % ring.q  # fmt: skip
+        for digit in range(ring.per):
+            found[digit, place] = whole >> ring.width * digit & (1 << ring.width) - 1
+    return found.reshape(-1)[: cut.count]
 
 
 def _read_as_values(demo: Demo, masked: bytes) -> Weights:
@@ -142,5 +171,7 @@ def examine(demo: Demo) -> Leak:
         from_masked=reconstruct(_read_as_values(demo, demo.federation.uploads[hospital.name])),
         from_aggregate=reconstruct(aggregate.mean),
         bare_bytes=uniformity(_without_padding(demo.bare, plain.count * plain.w)),
-        masked_bytes=uniformity(_without_padding(demo.masked, _frame_bits(demo))),
+        masked_bytes=uniformity(
+            _without_padding([row for frame in demo.masked for row in _rows(demo, frame)], _frame_bits(demo))
+        ),
     )

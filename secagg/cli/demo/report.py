@@ -24,8 +24,14 @@ __all__ = ["STILL_LEAKS", "Screen", "outcome", "print_json"]
 SHOWN_FEATURES = 5
 TINY = 1e-12  # below this the p-value's approximation says no more than that
 WIDEST_GRID = 10  # hospitals whose marks still fit one line of 80 columns
-MARKS = {"masked": "m", "encrypted": "e", "unmask": "◐", "absent": "·"}
-PLACES = {"masked": "before input", "encrypted": "before input", "unmask": "before unmask"}
+MARKS = {"masked": "m", "late": "m", "encrypted": "e", "unmask": "◐", "reveal": "◐", "absent": "·", "liar": "!"}
+PLACES = {
+    "masked": "before input",
+    "late": "before input",
+    "encrypted": "before input",
+    "unmask": "before unmask",
+    "reveal": "silent",
+}
 STILL_LEAKS = (
     "The sum still leaks what a sum leaks: secure aggregation hides who contributed what, not what all "
     "contributions together say, and the trained model may remember its patients. Differential privacy is "
@@ -87,6 +93,8 @@ def print_json(demo: Demo, results: Mapping[str, Any], leak: Leak) -> None:
                     "protocol": params.protocol,
                     "reveal": params.reveal,
                     "ring": params.ring,
+                    "committee": params.committee,
+                    "packing": params.packing,
                     "threshold": params.threshold,
                     "min_clients": params.min_clients,
                     "asked_in_a_round": params.max_participants,
@@ -105,6 +113,8 @@ def print_json(demo: Demo, results: Mapping[str, Any], leak: Leak) -> None:
                         "contributors": list(done.contributors),
                         "lost": {name: lost_in(params)[phase] for name, phase in done.lost.items()},
                         "restarted": done.restarted,
+                        "lied": done.lied,
+                        "blamed": list(done.blamed),
                         "patients": done.patients,
                         "equal_integer_sums": done.sums_equal,
                         "accuracy": done.accuracy,
@@ -158,6 +168,7 @@ class Screen:
         self._short = {name: name.rpartition("-")[2].lstrip("0") for name in demo.names}
         self._grid = len(demo.names) <= WIDEST_GRID
         self._ckks = demo.params.protocol == "ckks"
+        self._oneshot = demo.params.protocol == "oneshot"
         self._kind = "encrypted" if self._ckks else "masked"
 
     def _say(self, text: str) -> None:
@@ -177,7 +188,7 @@ class Screen:
             f"({split}); {len(demo.patients.test_y)} more held out for testing",
         )
         facts.add_row("model", f"30-16-1 network, {values} weights; federated averaging weighted by patients")
-        quorum = "" if self._ckks else f"threshold {params.threshold}, "
+        quorum = "" if self._ckks or self._oneshot else f"threshold {params.threshold}, "
         facts.add_row(
             "bounds",
             f"{params.clients} hospitals, {params.max_participants} asked a round; {quorum}min_clients "
@@ -193,23 +204,46 @@ class Screen:
                 f"degree {ring.degree}, {ring.bits} bits",
             )
             session = f"one key for all {params.rounds_per_setup} rounds; then one exchange with the hospitals a round"
+        if self._oneshot:
+            ring, spare = params.mask_plan.segments[0].ring, params.committee - params.threshold
+            facts.add_row(
+                "committee",
+                f"all of them; {params.threshold} answers open a round, so {spare} may be silent, or {spare // 2} lie; masks "
+                f"in a ring of degree {ring.degree}, {ring.primes} primes of {ring.bits} bits",
+            )
+            session = (
+                f"one key of each for all {params.rounds_per_setup} rounds; then one exchange with the hospitals and one with "
+                "the committee a round"
+            )
         facts.add_row("session", session)
         facts.add_row("engine", f"{info['backend']}, {info['isa']}")
         self._say(f"\n[bold]{len(demo.names)} hospitals train one model and show nobody their updates[/bold]\n")
         self._console.print(facts)
         self._console.print()
         if self._grid and demo.dropout:
-            unmasking = "" if self._ckks else f"   {self._mark('unmask')} in the sum if asked, lost before unmasking"
-            self._say(
-                f"{self._mark(None)} in the sum{unmasking}\n"
-                f"{self._mark(self._kind)} lost before its {self._kind} input   {self._mark('absent')} not asked this round\n"
+            self._say(self._legend())
+
+    def _legend(self) -> str:
+        lost = f"{self._mark(self._kind)} lost before its {self._kind} input"
+        if self._oneshot:
+            return (
+                f"{self._mark(None)} in the sum   {lost}\n"
+                f"{self._mark('reveal')} in the sum, silent in the committee   {self._mark('liar')} in the sum, lies in the "
+                "committee\n"
             )
+        unmasking = "" if self._ckks else f"   {self._mark('unmask')} in the sum if asked, lost before unmasking"
+        return f"{self._mark(None)} in the sum{unmasking}\n{lost}   {self._mark('absent')} not asked this round\n"
 
     @staticmethod
     def _mark(phase: str | None) -> str:
-        return "[green]●[/green]" if phase is None else f"[yellow]{MARKS[phase]}[/yellow]"
+        if phase is None:
+            return "[green]●[/green]"
+        colour = "red" if phase == "liar" else "yellow"
+        return f"[{colour}]{MARKS[phase]}[/{colour}]"
 
     def _place(self, done: Round, name: str) -> str:
+        if name == done.lied:
+            return self._mark("liar")
         return self._mark(done.lost.get(name, None if name in done.asked else "absent"))
 
     def rounds(self, rounds: Iterator[Round]) -> None:
@@ -225,12 +259,21 @@ class Screen:
         marks = ""
         if self._grid:
             marks = " ".join(self._place(done, name) for name in self._demo.names) + "   "
-        where = ", ".join(f"{self._short[name]} {PLACES[phase]}" for name, phase in sorted(done.lost.items()))
+        where = self._where(done)
         again = (
             "" if done.restarted is None else f"\n            {self._short[done.restarted]} restarted after its input"
         )
+        if done.lied is not None or done.blamed:
+            named = ", ".join(self._short[name] for name in done.blamed) or "nobody"
+            again += f"\n            {self._short[done.lied] if done.lied else 'nobody'} lied; named: {named}"
         differ = "" if done.sums_equal else "  [bold red]integer sums differ[/bold red]"
         return f"round {done.number:>3}   {marks}sum of {len(done.contributors)}   lost: {where or 'nobody'}{again}{differ}"
+
+    def _where(self, done: Round) -> str:
+        places: dict[str, list[str]] = {}
+        for name, phase in sorted(done.lost.items()):
+            places.setdefault(PLACES[phase], []).append(self._short[name])
+        return "; ".join(f"{' '.join(names)} {place}" for place, names in places.items())
 
     def outcome(self, results: Mapping[str, Any]) -> None:
         """Show the models side by side, then what protection cost."""
@@ -262,14 +305,16 @@ class Screen:
             ms = f"{spent['hospital']:.1f}" if key == "secure" else "0"
             cost.add_row(label, f"{size[key]['up']:,}", f"{size[key]['down']:,}", ms)
         self._console.print(cost)
-        restarted = [done for done in self._demo.rounds if done.restarted is not None]
-        for done in restarted:
+        for done in self._demo.rounds:
+            if done.restarted is not None:
+                self._say(self._again(done))
+        if self._oneshot:
+            rounds = [done for done in self._demo.rounds if done.lied is not None]
+            caught = sum(done.blamed == (done.lied,) for done in rounds)
             self._say(
-                f"{done.restarted} and the key holder were restarted in the middle of round {done.number}\n"
-                "from snapshots and ledgers, and went on."
-                if self._ckks
-                else f"{done.restarted} was restarted in the middle of round {done.number} from its snapshot and\n"
-                "ledger, and answered for the update that it had sent before."
+                f"{rounds[0].lied} lied in the committee in {len(rounds)} rounds, was named in {caught}, and changed no sum."
+                if rounds
+                else "Nobody lied in the committee: with so many dropouts, no lie could be corrected."
             )
         rest = "signatures" if self._ckks else "keys, shares and signatures"
         self._say(
@@ -277,6 +322,15 @@ class Screen:
             f"{size['secure_masked_update']:,}; {rest} do not grow with the model.\n"
             f"The server spent {spent['server']:.1f} ms a round. Values clipped: {results['values_clipped']}."
         )
+
+    def _again(self, done: Round) -> str:
+        if self._ckks:
+            return (
+                f"{done.restarted} and the key holder were restarted in the middle of round {done.number}\n"
+                "from snapshots and ledgers, and went on."
+            )
+        after = "answered in the committee" if self._oneshot else "answered for the update that it had sent before"
+        return f"{done.restarted} was restarted in the middle of round {done.number} from its snapshot and\nledger, and {after}."
 
     def leak(self, leak: Leak) -> None:
         """Show the attack on one patient, three times, and what remains true of a sum."""

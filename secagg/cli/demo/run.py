@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from secagg import FixedPoint, Params
 from secagg._kernels import pack
 from secagg.cli.demo import model as net
+from secagg.cli.demo.committee import committee_params, committee_schedule
 from secagg.cli.demo.federation import LOST, MODEL_SEGMENT, Federation, lost_in, rounding_seed
 from secagg.cli.demo.hospitals import Patients, load
 from secagg.cli.demo.model import Weights
@@ -23,10 +24,12 @@ from secagg.client import rounding_key
 from secagg.encoding import Layout
 from secagg.errors import InputError, ParameterError
 
-__all__ = ["Demo", "Plan", "Round", "make_params", "schedule"]
+__all__ = ["PROTOCOLS", "Demo", "Plan", "Round", "make_params", "schedule"]
 
 MAX_ROUNDS = 1000
+PROTOCOLS = {"pairwise": 7, "ckks": 7, "oneshot": 10}  # with so many hospitals unless the caller says otherwise
 DEFAULT_DROPOUT = 2
+COMMITTEE_DROPOUT = 0.3  # of the hospitals, in oneshot
 SAMPLED = 0.8  # of the hospitals, in each round
 SMALLEST_SAMPLED = 5  # fewer hospitals than this are all asked in every round
 ENCODING = FixedPoint(clip=0.5, bits=16)
@@ -34,7 +37,11 @@ ENCODING = FixedPoint(clip=0.5, bits=16)
 
 @dataclass(frozen=True)
 class Round:
-    """What one round showed; `lost` says who fell silent before which phase, `restarted` whose process ended in its middle."""
+    """What one round showed.
+
+    `lost` says who fell silent before which phase, `restarted` whose process ended in its middle, `lied` who answered wrongly in
+    a committee, and `blamed` whom the engine names for that.
+    """
 
     number: int
     asked: tuple[str, ...]
@@ -46,6 +53,8 @@ class Round:
     clipped: int
     sums_equal: bool
     accuracy: float
+    lied: str | None = None
+    blamed: tuple[str, ...] = ()
 
 
 def _params(patients: Patients, example: Weights, dropout: int, rounds: int = 1, protocol: str = "pairwise") -> Params:
@@ -58,6 +67,8 @@ def _params(patients: Patients, example: Weights, dropout: int, rounds: int = 1,
         own: dict[str, Any] = {"threshold": n - dropout}
         if protocol == "ckks":
             own = {"protocol": "ckks", "reveal": "holder"}
+        if protocol == "oneshot":
+            own = committee_params(n, dropout)
         return Params(
             clients=n,
             layout=Layout.of(example),
@@ -70,7 +81,7 @@ def _params(patients: Patients, example: Weights, dropout: int, rounds: int = 1,
         )
 
     sample = math.ceil(SAMPLED * n)
-    if n >= SMALLEST_SAMPLED and sample - dropout > 1:
+    if n >= SMALLEST_SAMPLED and sample - dropout > 1 and protocol != "oneshot":
         try:
             return build(sample)
         except ParameterError:
@@ -103,7 +114,10 @@ def make_params(
         `dropout` is beyond what the bound on a lying server allows; the message gives the bound's reason.
     """
     if dropout is None:
-        dropout = min(DEFAULT_DROPOUT, _bearable(patients, example, protocol))
+        wanted = DEFAULT_DROPOUT
+        if protocol == "oneshot":
+            wanted = round(COMMITTEE_DROPOUT * len(patients.hospitals))
+        dropout = min(wanted, _bearable(patients, example, protocol))
     if dropout < 0:
         raise InputError("--dropout must not be negative")
     count = len(patients.hospitals)
@@ -121,10 +135,11 @@ def make_params(
 
 @dataclass(frozen=True)
 class Plan:
-    """Who is asked in a round, and who is lost before which phase."""
+    """Who is asked in a round, who is lost before which phase, and who lies in the committee."""
 
     asked: tuple[str, ...]
     lost: Mapping[str, str]
+    liar: str | None = None
 
 
 def schedule(
@@ -158,10 +173,12 @@ class Demo:
 
     Parameters
     ----------
-    hospitals, rounds, seed : int
-    protocol : {"pairwise", "ckks"}
+    rounds, seed : int
+    hospitals : int or None
+        None takes 7, or 10 in oneshot.
+    protocol : {"pairwise", "ckks", "oneshot"}
     dropout : int or None
-        Hospitals lost in every round, over all phases together; None takes 2, or as many as the bound allows.
+        Hospitals lost in every round, over all phases together; None takes 2 (in oneshot 30%), or as many as the bound allows.
 
     Raises
     ------
@@ -170,13 +187,13 @@ class Demo:
     """
 
     def __init__(
-        self, *, hospitals: int, rounds: int, dropout: int | None, seed: int, protocol: str = "pairwise"
+        self, *, hospitals: int | None, rounds: int, dropout: int | None, seed: int, protocol: str = "pairwise"
     ) -> None:
-        if protocol not in ("pairwise", "ckks"):
-            raise InputError(f"--protocol must be pairwise or ckks, not {protocol!r}")
+        if protocol not in PROTOCOLS:
+            raise InputError(f"--protocol must be one of {', '.join(PROTOCOLS)}, not {protocol!r}")
         if not 1 <= rounds <= MAX_ROUNDS:
             raise InputError(f"--rounds must be from 1 to {MAX_ROUNDS}, not {rounds}")
-        self.patients: Patients = load(hospitals, seed)
+        self.patients: Patients = load(PROTOCOLS[protocol] if hospitals is None else hospitals, seed)
         self.seed = seed
         start = net.initial(seed)
         # One round more, for the attack at the end.
@@ -184,10 +201,18 @@ class Demo:
         self.dropout = self.params.max_participants - self.params.min_clients
         self.names = tuple(hospital.name for hospital in self.patients.hospitals)
         self.weights = {hospital.name: hospital.patients for hospital in self.patients.hospitals}
-        places = lost_in(self.params)
-        self.plans = schedule(self.names, self.params.max_participants, rounds, self.dropout, seed, places)
+        if protocol == "oneshot":
+            drawn = committee_schedule(self.names, self.params, rounds, self.dropout, seed)
+            self.plans = [Plan(self.names, lost, liar) for lost, liar in drawn]
+        else:
+            places = lost_in(self.params)
+            self.plans = schedule(self.names, self.params.max_participants, rounds, self.dropout, seed, places)
         self._disk = tempfile.TemporaryDirectory(prefix="secagg-demo-")
-        self.federation = Federation(self.params, self.names, seed, Path(self._disk.name))
+        lies: dict[str, set[int]] = {}
+        for number, plan in enumerate(self.plans, start=1):
+            if plan.liar is not None:
+                lies.setdefault(plan.liar, set()).add(number)
+        self.federation = Federation(self.params, self.names, seed, Path(self._disk.name), lies)
         self.rounds: list[Round] = []
         self.secure = self.plain = self.exact = self.complete = start
         self.masked: list[bytes] = []  # every masked model upload of the run
@@ -208,7 +233,8 @@ class Demo:
         if number != len(self.plans) // 2 + 1:
             return None
         plan = self.plans[number - 1]
-        return next(name for name in plan.asked if name not in plan.lost)
+        honest = (name for name in plan.asked if name not in self.federation.lies)
+        return next((name for name in honest if name not in plan.lost), None)
 
     def train(self) -> Iterator[Round]:
         """Yield each round once it is done."""
@@ -233,6 +259,8 @@ class Demo:
                 clipped=aggregate.clipped,
                 sums_equal=bool(np.array_equal(sums, aggregate.integer_sum)),
                 accuracy=net.accuracy(self.secure, self.patients.test_x, self.patients.test_y),
+                lied=plan.liar,
+                blamed=tuple(sorted(aggregate.blamed)),
             )
             self.rounds.append(done)
             yield done
