@@ -93,7 +93,7 @@ def bench(
         str,
         typer.Option(
             help="Measure these alone, beside plaintext: 'pairwise full', 'pairwise k-regular', 'ckks malicious', "
-            "'ckks semi-honest', 'tenseal interop', separated by commas."
+            "'ckks semi-honest', 'oneshot', 'tenseal interop', separated by commas."
         ),
     ] = "",
     sweep: Annotated[
@@ -176,6 +176,7 @@ def roster_make(
     epilog="""\b
 Example:
   secagg roster show study.roster
+  secagg roster show study.roster --session 0123456789abcdef0123456789abcdef --committee 50
 Compare the fingerprint with every other participant by telephone.
 
 \b
@@ -184,12 +185,16 @@ Exit status: 0 shown; 2 no roster.
 )
 def roster_show(
     roster: Annotated[Path, typer.Argument(help="A roster file.")],
+    session: Annotated[
+        str | None, typer.Option(help="A session id in hex, as agreed beforehand: shows oneshot's committee too.")
+    ] = None,
+    committee: Annotated[int | None, typer.Option(help="The committee's size, as in Params.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Show who is on a roster, and its fingerprint."""
+    """Show who is on a roster, its fingerprint, and who sits in the committee of a oneshot session."""
     from secagg.cli import keys
 
-    keys.roster_show(roster, as_json=as_json)
+    keys.roster_show(roster, as_json=as_json, session=session, size=committee)
 
 
 @app.command(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path, PureWindowsPath
 
 from secagg.cli.files import columns, using
 from secagg.errors import InputError
 from secagg.identity import FINGERPRINT_BITS, Identity, PublicKey, Roster, check_id, key_fingerprint
+from secagg.protocols.oneshot import committee
 
 __all__ = ["keygen", "roster_make", "roster_show"]
 
@@ -97,20 +99,31 @@ def roster_make(
     _print(path, roster, as_json=as_json)
 
 
-def roster_show(path: Path, *, as_json: bool) -> None:
-    """Print a roster.
+def roster_show(path: Path, *, as_json: bool, session: str | None = None, size: int | None = None) -> None:
+    """Print a roster; with a session id in hex and a size, oneshot's committee too.
 
     Raises
     ------
     InputError, ParameterError
-        The file cannot be read or is no roster.
+        The file cannot be read or is no roster, or the session or size is none.
     """
     with using(path):
         roster = Roster.load(path)
-    _print(path, roster, as_json=as_json)
+    if (session is None) != (size is None):
+        raise InputError(
+            "--session and --committee go together: the committee follows from roster, session id and size"
+        )
+    crew: tuple[str, ...] = ()
+    if session is not None and size is not None:
+        if re.fullmatch("[0-9a-fA-F]{32}", session) is None:
+            raise InputError("--session is 16 bytes: 32 digits in hex")
+        if not 2 <= size <= len(roster):
+            raise InputError(f"--committee must be from 2 to the roster's {len(roster)} clients")
+        crew = committee(roster, bytes.fromhex(session), size)
+    _print(path, roster, as_json=as_json, crew=crew)
 
 
-def _print(path: Path, roster: Roster, *, as_json: bool) -> None:
+def _print(path: Path, roster: Roster, *, as_json: bool, crew: Sequence[str] = ()) -> None:
     if as_json:
         told = {
             "roster": str(path),
@@ -126,7 +139,7 @@ def _print(path: Path, roster: Roster, *, as_json: bool) -> None:
                 name: {"key": roster.key(name).hex(), "fingerprint": key_fingerprint(roster.key(name))}
                 for name in roster
             },
-        }
+        } | ({"committee": list(crew)} if crew else {})
         print(json.dumps(told, indent=2, ensure_ascii=False))
         return
     rows = [("id", "fingerprint of the key")]
@@ -138,3 +151,5 @@ def _print(path: Path, roster: Roster, *, as_json: bool) -> None:
     others = "and the server" if roster.holder is None else "the server and the key holder"
     print(f"\n{path}: {len(roster)} clients {others}")
     print(f"fingerprint of the roster ({FINGERPRINT_BITS} bits):\n\n  {roster.fingerprint}\n\n{COMPARE}")
+    if crew:
+        print(f"\ncommittee of that session ({len(crew)}): {' '.join(crew)}")

@@ -12,6 +12,7 @@ from secagg.cli.files import columns, using
 from secagg.cli.toml import read_params
 from secagg.errors import AuthenticationError, InputError
 from secagg.identity import Roster
+from secagg.oneshot_rules import committee_corrupt
 from secagg.params import Params
 from secagg.receipt import Receipt
 from secagg.store import Sent, read_sent
@@ -123,9 +124,28 @@ def _proven_by_clients(case: _Case) -> list[str]:
     return proven
 
 
+def _proven_by_committee(case: _Case, params: Params) -> list[str]:
+    corrupt = committee_corrupt(params.clients, params.committee, int(params.corrupt))
+    least = "if one of those who signed is honest"
+    if len(case.signers) > corrupt:
+        least = f"if no more than {corrupt} of the committee are corrupt, as Params assume"
+    what = "who was asked, whose upload is counted and which upload that is, under these Params and for this model"
+    return [
+        f"All who signed are in the committee that roster and session give, and stand by one account of this round: {what}.",
+        f"Every client that is counted signed that very upload for this round and this model, {least}.",
+        "An honest member that signed added the shares of exactly these uploads, and answers for no other set in this round.",
+        f"The Params are those of the file, and as many members signed as open a round: {_needed(case)}.",
+    ]
+
+
 def _proven(case: _Case) -> list[str]:
     sent = case.sent
-    proven = _proven_by_holder(case) if _held(case) else _proven_by_clients(case)
+    if _held(case):
+        proven = _proven_by_holder(case)
+    elif case.params is not None and case.params.protocol == "oneshot":
+        proven = _proven_by_committee(case, case.params)
+    else:
+        proven = _proven_by_clients(case)
     if sent is not None:
         became = {
             COUNTED: f"The upload counted for {sent.me} is the one in its ledger, made for this model.",
@@ -145,7 +165,9 @@ def _not_proven(case: _Case) -> list[str]:
         "That the keys on the roster are the right people's: compare its fingerprint with theirs.",
     ]
     if case.params is None:
-        missing.append("Which Params that were, and how many had to sign: give --params, or --threshold.")
+        missing.append(
+            "Which Params that were, how many had to sign, and in oneshot whether it was the committee: give --params."
+        )
     if case.sent is None:
         missing.append("That what is counted for you is what you sent: give --ledger.")
     return missing

@@ -24,7 +24,7 @@ from secagg.cli.bench import run as running
 from secagg.cli.bench.protections import Plaintext, Secagg
 from secagg.cli.toml import write_params
 
-OURS = ["pairwise full", "pairwise k-regular", "ckks malicious", "ckks semi-honest", "tenseal interop"]
+OURS = ["pairwise full", "pairwise k-regular", "ckks malicious", "ckks semi-honest", "oneshot", "tenseal interop"]
 FIGURES = {
     "client_ms", "server_ms", "holder_ms", "bytes_up", "bytes_down", "expansion", "exchanges", "client_peak_bytes",
     "server_peak_bytes", "max_error", "security", "learns", "phases", "extrapolated",
@@ -88,7 +88,7 @@ def test_every_protection_is_measured_and_plausible(made: dict[str, Any]) -> Non
     assert told["schema"] == "secagg-bench/1"
     assert told["config"]["dropouts"] == 2 and told["interrupted"] is False
     rows = {row["name"]: row for row in told["results"]}
-    assert list(rows)[:6] == ["plaintext", *OURS]
+    assert list(rows)[:7] == ["plaintext", *OURS]
     for row in rows.values():
         assert row.keys() >= FIGURES
         assert (row["clients"], row["length"], row["extrapolated"]) == (12, 2000, None)
@@ -97,13 +97,17 @@ def test_every_protection_is_measured_and_plausible(made: dict[str, Any]) -> Non
         assert row["bytes_up"] == sum(phase["bytes_up"] for phase in row["phases"].values())
         assert row["error_bound"] is None or 0 < row["max_error"] <= row["error_bound"]
     assert rows["plaintext"]["bytes_up"] == 8000 and rows["plaintext"]["expansion"] == 1.0
-    for name in OURS[:4]:  # two ways to the same figure: frames that were counted, and what Params say
+    for name in OURS[:5]:  # two ways to the same figure: frames that were counted, and what Params say
         row = rows[name]
         # Params count an answer for every client; two have nothing to answer for here, in an upload of the same length.
         assert row["bytes_up_without_setup"] == pytest.approx(row["bytes_up_predicted"], rel=0.03)
     assert "g=" in rows["pairwise full"]["security"] and "128 bits" in rows["ckks malicious"]["security"]
     assert rows["ckks malicious"]["holder_ms"] > 0 and rows["pairwise full"]["holder_ms"] == 0
     assert rows["pairwise full"]["exchanges"] == 4 and rows["ckks malicious"]["holder_exchanges"] == 2
+    assert (rows["oneshot"]["exchanges"], rows["oneshot"]["holder_exchanges"]) == (1, 2)
+    reveal = rows["oneshot"]["phases"]["reveal"]
+    assert reveal["holder_ms"] > 0 and reveal["client_ms"] == 0 and reveal["bytes_holder_down"] > 1000
+    assert "committee" in rows["oneshot"]["title"] and "members open it" in rows["oneshot"]["security"]
 
 
 def test_peers_are_measured_or_reported_missing(made: dict[str, Any]) -> None:

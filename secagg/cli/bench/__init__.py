@@ -17,7 +17,7 @@ from secagg.errors import InputError
 __all__ = ["bench"]
 
 INTERRUPTED = 130  # as a shell says it of a program that Ctrl-C ended
-NAMES = ("pairwise full", "pairwise k-regular", "ckks malicious", "ckks semi-honest", "tenseal interop")
+NAMES = ("pairwise full", "pairwise k-regular", "ckks malicious", "ckks semi-honest", "oneshot", "tenseal interop")
 MOST_THREADS = 1024
 
 

@@ -35,11 +35,12 @@ class Phase:
     Attributes
     ----------
     client, server, holder : float
-        Seconds: the median client's, and what the server and the key holder spend on all clients.
+        Seconds: the median client's, and what the server and the key holder, or the median member of a committee, spend on all
+        clients.
     up, down : float
         Bytes that the median client sends and receives.
     holder_up, holder_down : float
-        The same of the key holder.
+        The same of the key holder, or of the median member.
     """
 
     client: float = 0.0
@@ -85,7 +86,7 @@ class Result:
     setup : tuple of str
         Phases that one setup pays for many rounds.
     exchanges, holder_exchanges : int
-        Of a first round with the clients, and with the key holder.
+        Of a first round with the clients, and with the key holder or the committee.
     error, error_bound : float
         Largest error of the mean that was seen, and what cannot be exceeded.
     security, learns : str

@@ -14,7 +14,7 @@ from secagg.explain import human
 __all__ = ["page"]
 
 PHASES = {
-    "keys": 0, "shares": 1, "sum": 2, "masked": 2, "encrypted": 2, "unmask": 3, "decrypt": 3,
+    "keys": 0, "shares": 1, "sum": 2, "masked": 2, "encrypted": 2, "unmask": 3, "decrypt": 3, "reveal": 3,
 }  # fmt: skip
 TITLES = {"client": "A client's time", "server": "The server's time", "up": "Bytes that a client sends"}
 FLOAT32_BYTES = 4
@@ -128,7 +128,7 @@ def _grid(heads: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]], *, te
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     heads = (
-        "client", "server", "key holder", "setup, client", "setup, server", "sent", "received", "x float32", "exchanges",
+        "client", "server", "holder, member", "setup, client", "setup, server", "sent", "received", "x float32", "exchanges",
         "peak, client", "peak, server", "largest error",
     )  # fmt: skip
     cells = [
@@ -165,8 +165,8 @@ def _notes(told: Mapping[str, Any]) -> str:
     text = [
         (
             "<p class=\"soft\">Time: the median client's, the server's for all clients. Sent and received: by one client, setup "
-            "included. Exchanges: of a first round with the clients, + with the key holder. x float32: bytes sent in a steady "
-            "round against 4 bytes a value. Peak memory: of sessions of few clients, outside the clock.</p>"
+            "included. Exchanges: of a first round with the clients, + with the key holder or the committee. x float32: bytes "
+            "sent in a steady round against 4 bytes a value. Peak memory: of sessions of few clients, outside the clock.</p>"
         )
     ]
     fitted = [row for row in told["results"] if row["extrapolated"]]
@@ -197,7 +197,7 @@ def _times(rows: Sequence[Mapping[str, Any]]) -> str:
     for party, title in (
         ("client", "One client"),
         ("server", "The server, for all clients"),
-        ("holder", "The key holder"),
+        ("holder", "The key holder, or a committee's member"),
     ):
         shown = [
             (_name(row), {name: phase[f"{party}_ms"] for name, phase in row["phases"].items()})

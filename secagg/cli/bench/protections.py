@@ -21,6 +21,11 @@ from secagg.planner import plan
 __all__ = ["Missing", "Plaintext", "Protection", "Secagg", "secagg_protections"]
 
 WHO = "clients: who took part"
+OWN = {
+    "pairwise": ("neighbours", "threshold"),
+    "ckks": ("ring", "reveal"),
+    "oneshot": ("ring", "committee", "threshold", "packing"),
+}
 PLAIN = Terms(client=("L", "1"), server=("nL", "n", "1"), holder=())
 
 
@@ -106,7 +111,7 @@ class Plaintext:
 
 
 class Secagg:
-    """A protocol of this package, through `Client`, `Server` and `KeyHolder`.
+    """A protocol of this package, through `Client`, `Server` and `KeyHolder`; in oneshot the clients are the committee too.
 
     Parameters
     ----------
@@ -144,13 +149,18 @@ class Secagg:
             if self.params.full:
                 raise Missing(f"with {size.clients} clients no sparse graph is enough: it would be the full one")
             self.title = f"{self.name}, k={self.params.neighbours}"
-        ckks = self.params.protocol == "ckks"
-        self.setup = ("keys",) if ckks else ("keys", "shares")
-        self.exchanges, self.holder_exchanges = (1, 2) if ckks else (4, 0)
-        full = not ckks and self.params.full
-        if ckks:
+        protocol = self.params.protocol
+        self.setup = ("keys", "shares") if protocol == "pairwise" else ("keys",)
+        self.exchanges, self.holder_exchanges = (4, 0) if protocol == "pairwise" else (1, 2)
+        if protocol == "oneshot":
+            everybody = self.params.committee == self.params.clients
+            self.terms = Terms(
+                client=("L", "n", "1"), server=("nL", "n", "nn", "1") if everybody else ("nL", "n", "1"), holder=("n", "1"),
+                first=3 if everybody else self.params.committee, power=2 if everybody else 1,
+            )  # fmt: skip
+        elif protocol == "ckks":
             self.terms = Terms(client=("L", "1", "n"), server=("nL", "n", "1"), holder=("L", "1", "n", "nL"))
-        elif full:
+        elif self.params.full:
             self.terms = Terms(client=("nL", "n", "L", "1"), server=("nL", "n", "nn", "1"), holder=(), power=2)
         else:
             first = self.params.neighbours + 2
@@ -184,6 +194,11 @@ class Secagg:
         if whole.protocol == "ckks":
             ring = whole.ring
             return plan(clients, dropout=lost, protocol="ckks", reveal=whole.reveal, ring=ring, **shared)
+        if whole.protocol == "oneshot":
+            if whole.committee < size.clients:  # the same committee, whose work is not to shrink with the clients
+                shared |= {"committee": whole.committee, "threshold": whole.threshold, "packing": whole.packing}
+                shared["corrupt"] = int(whole.corrupt) * clients // size.clients
+            return plan(clients, dropout=lost, protocol="oneshot", ring=whole.ring, **shared)
         if whole.full:
             return plan(clients, dropout=lost, neighbours=clients - 1, **shared)
         return Params(
@@ -199,12 +214,12 @@ class Secagg:
         """Run one session; for memory, one without dropouts, and of the full graph."""
         if meter is not None:
             own = self.params
-            ckks: dict[str, Any] = (
-                {"protocol": "ckks", "reveal": own.reveal, "ring": own.ring} if own.protocol == "ckks" else {}
-            )
+            same: dict[str, Any] = {}
+            if own.protocol != "pairwise":
+                same = {"protocol": own.protocol, "reveal": own.reveal, "ring": own.ring}
             params = plan(
                 clients, length, dropout=0, threat=own.threat, encoding=own.encoding, frame_bytes=own.frame_bytes,
-                max_weight=max(own.max_weight * self._size.clients // clients, 1), rounds_per_setup=1, corrupt=1, **ckks,
+                max_weight=max(own.max_weight * self._size.clients // clients, 1), rounds_per_setup=1, corrupt=1, **same,
             )  # fmt: skip
             return play(params, 0, self._threads, meter)
         return play(self._smaller(clients, length), self._size.lost_of(clients), self._threads)
@@ -220,6 +235,15 @@ class Secagg:
             )
             sees = "holder: sum, who took part" + ("; server: sum, who took part" if params.reveal == "server" else "")
             return first, f"{sees}; {WHO}"
+        if params.protocol == "oneshot":
+            most, plan_ = told["corrupt_members"], params.mask_plan
+            first = (
+                f"128 bits (Hint-RLWE, N={plan_.degree}, log q={plan_.bits}); g={params.opened_honest} honest updates in any "
+                f"sum; {params.threshold} of {params.committee} members open it, at most {most} of them corrupt"
+            )
+            if params.threat == "semi-honest":
+                first += "; a server that follows the protocol"
+            return first, f"server: sum, who took part; members: who took part; {WHO}"
         first = "128 bits (AES masks); "
         if params.threat == "malicious":
             first += f"g={params.opened_honest} honest updates in any sum, whatever the server does"
@@ -244,12 +268,7 @@ class Secagg:
         return {
             "params": {name: getattr(params, name) for name in names}
             | {"opened_honest": told["opened_honest"]}
-            | ({"ring": params.ring, "reveal": params.reveal} if params.protocol == "ckks" else {})
-            | (
-                {"neighbours": params.neighbours, "threshold": params.threshold}
-                if params.protocol == "pairwise"
-                else {}
-            ),
+            | {name: getattr(params, name) for name in OWN.get(params.protocol, ())},
             "bytes_up_predicted": round(told["bytes_up_round"]),
         }
 
@@ -263,4 +282,5 @@ def secagg_protections(threads: int) -> list[Secagg]:
         Secagg("pairwise k-regular", "pairwise k-regular", threads, honest),
         Secagg("ckks malicious", "ckks, lying server", threads, ckks | lying),
         Secagg("ckks semi-honest", "ckks, semi-honest", threads, ckks | honest),
+        Secagg("oneshot", "oneshot, committee", threads, {"protocol": "oneshot"} | lying),
     ]

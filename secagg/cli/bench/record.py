@@ -65,7 +65,7 @@ def _processor() -> str:
 
 
 def transfer(result: Result, network: Network) -> dict[str, float]:
-    """Return the modelled seconds on the way of each phase: the client's exchange, then the key holder's."""
+    """Return the modelled seconds on the way of each phase: the client's exchange, then the key holder's or a member's."""
     found = {}
     for name, phase in result.phases.items():
         seconds = network.seconds(phase.up, phase.down) if phase.up or phase.down else 0.0

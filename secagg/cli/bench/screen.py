@@ -108,7 +108,7 @@ def show(bench: Bench) -> None:
 
 def _costs(console: Console, bench: Bench) -> None:
     times = _table(
-        "Milliseconds of a round", "client", "server", "key holder", "setup: client", "setup: server", "exchanges"
+        "Milliseconds of a round", "client", "server", "holder, member", "setup: client", "setup: server", "exchanges"
     )
     sizes = _table(
         "Bytes, memory, error", "up", "down", "x float32", "peak client", "peak server", "largest error", "its bound"
@@ -129,7 +129,8 @@ def _costs(console: Console, bench: Bench) -> None:
         )  # fmt: skip
     console.print(times)
     console.print(
-        "The median client's; the server's for all clients. Exchanges: of a first round, + with the key holder.\n"
+        "The median client's; the server's for all clients; the key holder's, or the median member's. Exchanges: of a first "
+        "round, + with the key holder or the committee.\n"
     )
     console.print(sizes)
     console.print(

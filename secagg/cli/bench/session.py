@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,6 +20,7 @@ from secagg.errors import InputError, InternalError
 from secagg.holder import KeyHolder
 from secagg.identity import Identity, Roster
 from secagg.params import Params
+from secagg.protocols.oneshot import committee
 from secagg.server import Server
 from secagg.wire import HOLDER
 
@@ -65,24 +67,25 @@ class Watch:
         """Count bytes from the server to a party."""
         self._down[phase][party] += count
 
-    def phases(self, finished: list[str]) -> dict[str, Phase]:
-        """Return each phase, with the medians of the clients that took part to the end."""
+    def phases(self, finished: Collection[str], committee: Collection[str] = ()) -> dict[str, Phase]:
+        """Return each phase, with the medians of the clients that took part to the end.
 
-        def median(of: dict[str, Any]) -> float:
-            return float(np.median([of.get(name, 0) for name in finished]))
+        What members of a committee do outside the masked phase is no client's work, and stands where a key holder's would.
+        """
 
-        return {
-            phase: Phase(
-                median(seconds),
-                seconds.get(SERVER, 0.0),
-                seconds.get(HOLDER, 0.0),
-                median(self._up[phase]),
-                median(self._down[phase]),
-                self._up[phase].get(HOLDER, 0),
-                self._down[phase].get(HOLDER, 0),
-            )
-            for phase, seconds in self._seconds.items()
-        }
+        def median(of: Mapping[str, Any], names: Collection[str]) -> float:
+            return float(np.median([of.get(name, 0) for name in names])) if names else 0.0
+
+        found = {}
+        for phase, seconds in self._seconds.items():
+            members = committee if phase != "masked" else ()
+            clients = () if members else finished
+            openers = members or (HOLDER,)
+            found[phase] = Phase(
+                median(seconds, clients), seconds.get(SERVER, 0.0), median(seconds, openers), median(self._up[phase], clients),
+                median(self._down[phase], clients), median(self._up[phase], openers), median(self._down[phase], openers),
+            )  # fmt: skip
+        return found
 
 
 def play(params: Params, lost: int, threads: int, meter: Meter | None = None) -> Sample:
@@ -113,9 +116,11 @@ def play(params: Params, lost: int, threads: int, meter: Meter | None = None) ->
     if not isinstance(encoding, FixedPoint):
         raise InputError("only Params of a FixedPoint encoding are measured")
     updates = updates_of(params.length or 0, encoding.clip)
-    server = Server(params, identity=server_key, roster=roster, threads=threads)
+    session = os.urandom(16)  # known to everybody beforehand, as a drawn committee needs it
+    server = Server(params, identity=server_key, roster=roster, session=session, threads=threads)
     parties: dict[str, Client | KeyHolder] = {
-        name: Client(params, me=name, identity=keys[name], roster=roster, threads=threads) for name in ids
+        name: Client(params, me=name, identity=keys[name], roster=roster, session=session, threads=threads)
+        for name in ids
     }
     if holder_key is not None:
         parties[HOLDER] = KeyHolder(params, identity=holder_key, roster=roster, threads=threads)
@@ -158,4 +163,5 @@ def play(params: Params, lost: int, threads: int, meter: Meter | None = None) ->
     if len(result.contributors) != params.clients - lost or error > encoding.error_bound():
         raise InternalError("a session gave another mean than that of its updates")
     wall = time.perf_counter() - started
-    return Sample(params.clients, params.length or 0, watch.phases(ids[lost:]), wall, error)
+    crew = set(committee(roster, session, params.committee)) - silent if params.protocol == "oneshot" else ()
+    return Sample(params.clients, params.length or 0, watch.phases(ids[lost:], crew), wall, error)
