@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from secagg.encoding import Integer
 from secagg.errors import AbortError, InputError
@@ -145,11 +145,17 @@ _CASES: dict[str, Case] = {
     "large": Case("an update is a frame of four MiB and more", (Round(),), length=2_100_000),
 }
 
+# What Params of a protocol have of their own, and the smallest frames that it can do with: a polynomial is one at least.
+_PROTOCOLS: Mapping[str, tuple[dict[str, Any], int]] = {
+    "pairwise": ({}, 0),
+    "oneshot": ({"protocol": "oneshot", "packing": 1}, 1 << 16),
+}
+
 CASES: Mapping[str, str] = {name: case.what for name, case in _CASES.items()}
 """The cases by name, and what each is about."""
 
 
-def check(factory: Factory, *, cases: Collection[str] | None = None) -> Report:
+def check(factory: Factory, *, cases: Collection[str] | None = None, protocol: str = "pairwise") -> Report:
     """Return a Report if the carrier passes; the first thing that it does wrong is raised.
 
     Parameters
@@ -159,29 +165,35 @@ def check(factory: Factory, *, cases: Collection[str] | None = None) -> Report:
         short: it is waited for whenever a client dies.
     cases : collection of str, optional
         Names from `CASES`. Default: all of them.
+    protocol : {"pairwise", "oneshot"}
+        What is carried. With ``"oneshot"`` every client is in the committee too.
 
     Raises
     ------
     ConformanceError
         Which case and round, what was expected, and what happened.
     InputError
-        An unknown case.
+        An unknown case or protocol.
 
     Notes
     -----
     Five clients, keys from the operating system, files in a temporary directory. A carrier that waits for ever hangs the suite.
     """
+    if protocol not in _PROTOCOLS:
+        raise InputError(f"unknown protocol {protocol!r}; the suite has {', '.join(_PROTOCOLS)}")
     wanted = list(_CASES) if cases is None else list(cases)
     for name in wanted:
         if name not in _CASES:
             raise InputError(f"unknown case {name!r}; the cases are {', '.join(_CASES)}")
-    return Report(tuple(_run(name, _CASES[name], factory) for name in wanted))
+    return Report(tuple(_run(name, _CASES[name], factory, protocol) for name in wanted))
 
 
-def _run(name: str, case: Case, factory: Factory) -> CaseReport:
+def _run(name: str, case: Case, factory: Factory, protocol: str) -> CaseReport:
+    own, least_frame = _PROTOCOLS[protocol]
     params = Params(
         clients=len(NAMES), length=case.length, corrupt=1, threshold=4, min_clients=4, max_weight=LARGEST_WEIGHT,
-        encoding=Integer(-1000, 1000), rounds_per_setup=8, frame_bytes=case.frame_bytes,
+        encoding=Integer(-1000, 1000), rounds_per_setup=8,
+        frame_bytes=max(case.frame_bytes, least_frame), **own,
     )  # fmt: skip
     keys = {client: Identity.generate() for client in NAMES}
     server_key = Identity.generate()

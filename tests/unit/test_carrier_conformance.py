@@ -68,6 +68,16 @@ def test_a_good_carrier_passes_every_case():
     assert len(str(report).splitlines()) == 1 + len(CASES)
 
 
+def test_a_good_carrier_passes_every_case_of_oneshot():
+    report = check(Direct, protocol="oneshot")
+    by_name = {each.name: each for each in report.cases}
+    assert list(by_name) == list(CASES)
+    assert by_name["plain"].exchanges == 3 + 2 + 2  # keys once, then one exchange with all and one with the committee
+    assert by_name["large"].largest > 3 << 20
+    with pytest.raises(InputError, match="unknown protocol 'ckks'"):
+        check(Direct, protocol="ckks")
+
+
 def test_a_carrier_that_names_no_sender_passes():
     class Anonymous(Direct):
         def back(self, name, frames):

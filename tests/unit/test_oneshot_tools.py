@@ -37,7 +37,7 @@ def run(*arguments: Any) -> Any:
         {"threat": "semi-honest", "threshold": 4, "packing": 3},
         {"ring": (8192, 40, 3), "frame_bytes": 1 << 18, "encoding": secagg.Integer(-9, 9)},
         {"committee": 4, "corrupt": 0, "threshold": 4, "packing": 1},
-        {"clients": 40, "threshold": 35, "packing": 12, "frame_bytes": 50_000, "ring": (2048, 53, 1), "bits": 6},
+        {"clients": 40, "threshold": 35, "packing": 12, "frame_bytes": 50_000, "ring": (4096, 48, 2), "bits": 6},
         {
             "clients": 130,
             "length": 20,

@@ -23,6 +23,7 @@ from secagg.integrations.flower.directory import Directory
 from secagg.integrations.flower.enrolment import check_trust, roster_settings
 from secagg.integrations.flower.session import Session
 from secagg.integrations.flower.strategies import check_strategy
+from secagg.integrations.sessions import drawn, needed, session_of, session_of_kind
 from secagg.params import Params
 from secagg.planner import plan
 from secagg.receipt import Receipt
@@ -73,7 +74,8 @@ class SecureGrid(Grid):
     strategy : flwr.serverapp.strategy.Strategy
         The one that will be started with this grid; see `check_strategy`.
     context : flwr.app.Context, optional
-        The ServerApp's. Its run_config gives what is not given here: ``secagg-trust``, ``secagg-identity``, ``secagg-roster``.
+        The ServerApp's. Its run_config gives what is not given here: ``secagg-trust``, ``secagg-identity``, ``secagg-roster``,
+        ``secagg-session``.
     max_weight : int
         Largest weight, num-examples, of one client.
     train_metrics, evaluate_metrics : collection of str
@@ -93,6 +95,9 @@ class SecureGrid(Grid):
     phase_timeout, join_timeout : float
         Seconds for an exchange in which no app function runs, and for nodes to connect at the beginning. The exchange in which
         they run has the strategy's ``timeout``.
+    session : str, optional
+        32 digits in hex, agreed with all nodes beforehand, and new for each run: what a oneshot committee that is smaller than
+        the roster is drawn by. In a simulation it is made.
     poll : float, optional
         Seconds between two looks for replies; 0.005 in a simulation and 0.5 elsewhere.
     on_round : callable, optional
@@ -101,7 +106,8 @@ class SecureGrid(Grid):
         Strategies of your own that need no more than the mean; see `check_strategy`.
     **planned
         For `secagg.plan`: dropout, corrupt, clip, error, rounds_per_setup, any field of `Params`. Encrypted sums are
-        ``protocol="ckks", reveal="server"``, with a node that holds the key.
+        ``protocol="ckks", reveal="server"``, with a node that holds the key; ``protocol="oneshot"`` has a committee, of all nodes
+        up to a hundred.
 
     Raises
     ------
@@ -113,7 +119,8 @@ class SecureGrid(Grid):
     Notes
     -----
     A round that too few survive is logged, and the strategy gets no replies: its model stays as it was. A round costs two
-    exchanges, and two more when keys are exchanged (one with ``protocol="ckks"``); in the first, nodes say who they are.
+    exchanges, and two more when keys are exchanged (one with ``protocol="ckks"`` or ``"oneshot"``); in the first, nodes say who
+    they are. With ``protocol="oneshot"`` the second is with the committee alone.
     """
 
     def __init__(
@@ -133,6 +140,7 @@ class SecureGrid(Grid):
         metrics_encoding: FixedPoint = METRICS,
         phase_timeout: float = 120.0,
         join_timeout: float = 60.0,
+        session: str | None = None,
         poll: float | None = None,
         on_round: Callable[[Round], None] | None = None,
         accept: Collection[type] = (),
@@ -168,6 +176,8 @@ class SecureGrid(Grid):
             raise ParameterError(
                 "trust='first-use' needs clients=, how many nodes to wait for before the roster is made"
             )
+        agreed = session or config.get("secagg-session") or None
+        self._agreed = None if agreed is None else session_of(agreed, "secagg-session")
         self._sessions: dict[str, Session] = {}
 
     def _keys(self, identity: Any, roster: Any) -> tuple[Identity, Roster | None]:
@@ -290,7 +300,15 @@ class SecureGrid(Grid):
             "step": kind, "trust": self._trust, "weight": str(getattr(self._strategy, "weighted_by_key", "num-examples")),
             "metrics": list(self._metrics[kind]), **({} if self._trust == "roster" else roster_settings(roster)),
         }  # fmt: skip
-        return Session(self._plan(kind, base, len(roster)), self._identity, roster, self._carrier, settings)
+        params = self._plan(kind, base, len(roster))
+        if self._agreed is None and drawn(params):
+            if self._trust != "simulation":
+                needed(params, "secagg-session of run_config, and of each node's config")
+            self._agreed = os.urandom(16)
+        if self._trust == "simulation" and self._agreed is not None:
+            settings["session"] = self._agreed
+        agreed = None if self._agreed is None else session_of_kind(self._agreed, kind)
+        return Session(params, self._identity, roster, self._carrier, settings, agreed)
 
     def _plan(self, kind: str, base: ArrayRecord, clients: int) -> Params:
         """Return the Params of one kind of round for this roster and model."""

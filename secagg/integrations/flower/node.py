@@ -16,12 +16,14 @@ from secagg.errors import AuthenticationError, InputError, ParameterError
 from secagg.identity import Identity, Roster
 from secagg.integrations.flower.enrolment import Trust, check_trust, roster_from, roster_settings
 from secagg.integrations.policy import Policy
+from secagg.integrations.sessions import needed, session_of, session_of_kind
+from secagg.params import Params
 
 __all__ = ["Node", "load_node"]
 
-IDENTITY, ROSTER, LEDGER, HOLDER_LEDGER, POLICY, NAME, TRUST = (
+IDENTITY, ROSTER, LEDGER, HOLDER_LEDGER, POLICY, NAME, TRUST, SESSION = (
     "secagg-identity", "secagg-roster", "secagg-ledger", "secagg-holder-ledger", "secagg-policy", "secagg-name",
-    "secagg-trust",
+    "secagg-trust", "secagg-session",
 )  # fmt: skip
 PREFIX = "secagg-"
 KEPT = "secagg.node"  # what a simulated node keeps in Context.state
@@ -38,6 +40,23 @@ class Node:
     ledger: str | None
     holder_ledger: str | None
     policy: Policy | None  # none in a simulation: there is nobody to protect
+    session: bytes | None = None  # what was agreed beforehand, for a committee that is drawn
+
+    def session_for(self, params: Params, settings: dict[str, Any]) -> bytes | None:
+        """Return the session id that this node insists on: of its own config, or in a simulation the server's.
+
+        Raises
+        ------
+        ParameterError
+            The Params draw a committee, and nothing was agreed beforehand.
+        """
+        agreed = self.session
+        if self.trust == "simulation" and isinstance(settings.get("session"), bytes):
+            agreed = settings["session"]
+        if agreed is None:
+            needed(params, f"{SESSION} of this node's config")
+            return None
+        return session_of_kind(agreed, "train" if settings.get("step") == "train" else "evaluate")
 
     @property
     def holds(self) -> bool:
@@ -125,7 +144,8 @@ def _deployed(context: Context, trust: Trust) -> Node:
             raise ParameterError(f"the key in {path} is not on the roster {roster_path}")
     needed = bool(name) and policy.ledger
     ledger = _path(context, LEDGER) if LEDGER in context.node_config or needed else None
-    return Node(trust, name, identity, roster, ledger, holder_ledger, policy)
+    session = session_of(context.node_config[SESSION], SESSION) if SESSION in context.node_config else None
+    return Node(trust, name, identity, roster, ledger, holder_ledger, policy, session)
 
 
 def _simulated(context: Context) -> Node:

@@ -42,7 +42,13 @@ def opened(
     On leaving without an error its state is in the Context. Take the frames from its outbox before.
     """
     party: dict[str, Any] = {"identity": node.identity, "roster": node.roster, "ledger": node.ledger}
-    made, restored = partial(Client, me=node.name, **party), partial(Client.restore, **party)
+
+    def made(params: Params) -> Client:
+        return Client(params, me=node.name, session=node.session_for(params, settings), **party)
+
+    def restored(snapshot: bytes, *, params: Params) -> Client:
+        return Client.restore(snapshot, params=params, session=node.session_for(params, settings), **party)
+
     return _opened(context, f"secagg.{kind}", settings, node, made, restored)
 
 

@@ -41,14 +41,22 @@ class Session:
     carrier : Carrier
     settings : dict
         What every message of the session tells the nodes beside the frames.
+    session : bytes, optional
+        The session id, where it was agreed beforehand.
     """
 
     def __init__(
-        self, params: Params, identity: Identity, roster: Roster, carrier: Carrier, settings: Mapping[str, Any]
+        self,
+        params: Params,
+        identity: Identity,
+        roster: Roster,
+        carrier: Carrier,
+        settings: Mapping[str, Any],
+        session: bytes | None = None,
     ) -> None:
         self.params = params
         self.exchanges = 0  # of the last round
-        self._server = Server(params, identity=identity, roster=roster)
+        self._server = Server(params, identity=identity, roster=roster, session=session)
         self._carrier = carrier
         self._settings = {**settings, "params": params.to_bytes()}
         self._round = 0

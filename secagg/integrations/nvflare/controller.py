@@ -25,7 +25,7 @@ from secagg.errors import AbortError, InputError, ParameterError, PeerError
 from secagg.identity import Identity, Roster
 from secagg.integrations.nvflare.messages import HOLDER_TASK, TASK, load, take
 from secagg.integrations.nvflare.site import keep_out_of_jobs, params_of
-from secagg.integrations.nvflare.store import ROSTER_FILE, site_home
+from secagg.integrations.nvflare.store import ROSTER_FILE, agreed_session, site_home
 from secagg.integrations.nvflare.updates import flat_mean, update_layout
 from secagg.params import Params
 from secagg.server import Server
@@ -171,7 +171,8 @@ class SecureFedAvg(ModelController):
             home = site_home(self.server_name, workspace.get_site_config_dir(), run_dir)
             identity = Identity.load(home / f"{self.server_name}.key")
             self._roster = Roster.load(home / ROSTER_FILE)
-            self._server = Server(self._settled, identity=identity, roster=self._roster)
+            session = agreed_session(home, self._settled)
+            self._server = Server(self._settled, identity=identity, roster=self._roster, session=session)
         return self._server
 
     def _home_of(self, party: str) -> str:

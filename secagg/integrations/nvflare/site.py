@@ -162,8 +162,11 @@ class SecureSite(FLComponent):
     def answer(self, request: Shareable, fl_ctx: FLContext) -> Shareable:
         """Return the frames that answer a request in which nothing is trained."""
         with self._lock:
-            client = self._receive(request, fl_ctx)
-            if client.awaiting:
+            session, frames = take(request)
+            client = self._open(session, fl_ctx)
+            before = client.awaiting  # a site that could not train is still asked for its answer as a committee member
+            self._hand(client, frames, fl_ctx)
+            if client.awaiting not in (None, before):
                 raise StateError("the server asks for an update without a model to train")
             return self._send(client, fl_ctx)
 

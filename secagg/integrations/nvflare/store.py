@@ -10,17 +10,20 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from secagg.client import Client
-from secagg.errors import InputError, ParameterError
+from secagg.errors import AuthenticationError, InputError, ParameterError
 from secagg.files import read_bounded
 from secagg.holder import KeyHolder
 from secagg.identity import Identity, Roster
 from secagg.integrations.policy import Policy
+from secagg.integrations.sessions import needed, session_of
 from secagg.params import Params
 
-__all__ = ["HOME_VARIABLE", "ROSTER_FILE", "SiteFiles", "site_home"]
+__all__ = ["HOME_VARIABLE", "ROSTER_FILE", "SESSION_FILE", "SiteFiles", "agreed_session", "site_home"]
 
 HOME_VARIABLE = "SECAGG_NVFLARE_HOME"
 ROSTER_FILE = "roster"
+SESSION_FILE = "session"  # agreed beforehand, for a committee that is drawn from the roster
+MAX_SESSION_BYTES = 64
 MAX_SNAPSHOT_BYTES = 1 << 30
 # What the snapshots of a site's two parts are called.
 CLIENT, HOLDER = "snapshot", "holder-snapshot"
@@ -56,10 +59,26 @@ def site_home(name: str, config_dir: str, run_dir: str) -> Path:
     return home
 
 
+def agreed_session(home: Path, params: Params) -> bytes | None:
+    """Return the session id in a party's own files, None without one.
+
+    Raises
+    ------
+    ParameterError
+        The file holds none; or there is no file, and the Params draw a committee by it.
+    """
+    path = home / SESSION_FILE
+    if not path.exists():
+        needed(params, f"the file {SESSION_FILE!r} beside every party's key")
+        return None
+    return session_of(read_bounded(path, MAX_SESSION_BYTES).decode(errors="replace"), f"the file {SESSION_FILE!r}")
+
+
 class SiteFiles:
     """The files of one site.
 
-    ``NAME.key`` and ``roster`` must be there (see ``secagg keygen`` and ``secagg roster make``); ``policy.toml`` may be. The
+    ``NAME.key`` and ``roster`` must be there (see ``secagg keygen`` and ``secagg roster make``); ``policy.toml`` may be, and so
+    may ``session``, an id agreed beforehand, without which no committee is drawn from the roster. The
     ledgers and the snapshots are made. The roster says whether the key is a client's, the key holder's or both.
     """
 
@@ -68,6 +87,7 @@ class SiteFiles:
         self.params = params
         policy = Policy.load(home / "policy.toml") if (home / "policy.toml").exists() else Policy()
         policy.check(params)
+        self._agreed = agreed_session(home, params)
         self._party: dict[str, Any] = {
             "identity": Identity.load(home / f"{name}.key"),
             "roster": Roster.load(home / ROSTER_FILE),
@@ -83,7 +103,11 @@ class SiteFiles:
         ------
         InputError, ParameterError
             A file is damaged, missing, or another party's.
+        AuthenticationError
+            The session is not the one that was agreed.
         """
+        if self._agreed not in (None, session):
+            raise AuthenticationError("the server's session is not the one in this site's files", peer="server")
         party = self._party | {"session": session, "ledger": self._home / "ledger"}
         return self._open(
             (job, session, CLIENT), partial(Client.restore, params=self.params, **party),

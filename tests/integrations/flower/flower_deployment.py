@@ -109,7 +109,7 @@ class Deployment:
             )
         public = [f"keys/{name}.pub" for name in names]
         holder = [] if self.holder is None else ["--holder", f"keys/h{self.holder}.pub"]
-        (self.home / "policy.toml").write_text('protocols = ["pairwise", "ckks"]\n')
+        (self.home / "policy.toml").write_text('protocols = ["pairwise", "ckks", "oneshot"]\n')
         subprocess.run(
             [secagg_cli, "roster", "make", "study.roster", "--server", "keys/server.pub", *holder, *public],
             cwd=self.home, check=True, capture_output=True,

@@ -37,6 +37,19 @@ def test_a_simulation_of_encrypted_sums(tmp_path):
     assert gap(tmp_path / "model.npz", plain_model(4, flower.contributors(2), names)) <= 2 * STEP
 
 
+def test_a_deployment_of_one_message_each(tmp_path):
+    """Keys once; then one exchange with everybody, and one with the committee, which is everybody too."""
+    with Deployment(tmp_path, 3) as flower:
+        flower.run(400, **{"num-server-rounds": 3, "protocol": "oneshot", "fraction-evaluate": 0.0})
+        log = flower.finish()
+    assert exchanges(log) == [(3, 3), (2, 3), (2, 3)], log
+    names = {f"h{i}": i for i in range(3)}
+    assert gap(tmp_path / "model.npz", plain_model(3, flower.contributors(3), names)) <= 3 * STEP
+    for i in range(3):
+        assert "ERROR" not in flower.log(f"node{i}")
+        assert recorded(flower.ledger(i), "reveal") == recorded(flower.ledger(i), "upload") == 3
+
+
 @pytest.mark.slow
 def test_a_deployment_of_encrypted_sums_whose_holder_is_killed(tmp_path):
     """h1 trains and holds the key. Once it is gone rounds are skipped, and the run ends in order."""

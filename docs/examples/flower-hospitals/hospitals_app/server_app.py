@@ -29,7 +29,9 @@ def main(grid: Grid, context: Context) -> None:
         if config["receipts"]:
             done.receipt.save(Path(str(config["receipts"])) / f"{done.kind}-{done.round_id}.json")
 
-    encrypted = {"protocol": "ckks", "reveal": "server"} if config["protocol"] == "ckks" else {}
+    protocol = {"protocol": str(config["protocol"])}
+    if config["protocol"] == "ckks":
+        protocol["reveal"] = "server"
     strategy = FedAvg(fraction_evaluate=float(config["fraction-evaluate"]))
     secure = SecureGrid(
         grid, strategy, context,
@@ -37,7 +39,7 @@ def main(grid: Grid, context: Context) -> None:
         train_metrics=("train_loss",),
         evaluate_metrics=("eval_loss", "eval_accuracy"),
         on_round=keep,
-        **encrypted,
+        **protocol,
     )  # fmt: skip
     result = strategy.start(
         grid=secure,
