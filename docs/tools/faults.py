@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "how-it-is-tested.md"
 BEGIN, END = "<!-- faults: made by docs/tools/faults.py -->", "<!-- end of faults -->"
 NAME = re.compile(r"test_fault_(\d+[a-z]?)((?:_and_\d+[a-z]?)*)_")
-COLUMNS = ("pairwise", "ckks", "TenSEAL", "parts")
+COLUMNS = ("pairwise", "ckks", "oneshot", "TenSEAL", "parts")
 REFUSE, EXCLUDE, ABORT = "refused", "left out", "abort"
 
 CASES = {
@@ -105,6 +105,14 @@ NOT_APPLICABLE = {
         "there is no graph": "8",
         "clients hear of no survivors": "29",
     },
+    "oneshot": {
+        "a setup has no clients, and shares go out with the update": "2",
+        "there is no graph": "8",
+        "clients hear of no survivors": "29",
+        "nothing is encrypted to a key holder": "67 68 69 71 73",
+        "the moduli are those of case 40": "70",
+        "a member answers once: case 28": "72",
+    },
     "TenSEAL": {
         "one message each way: no keys phase, no shares, no lists, no parts of a message": "1 2 5 8 12 17 24 25 26 27 28 29 33",
         "no key agreement": "19 22",
@@ -133,6 +141,8 @@ def column(path: Path) -> str:
         return "TenSEAL"
     if "ckks" in name or "holder" in name or name in {"test_ciphertexts", "test_lattice"}:
         return "ckks"
+    if "oneshot" in name:
+        return "oneshot"
     return "parts" if path.parent.name in {"unit", "native"} and name != "test_facades" else "pairwise"
 
 

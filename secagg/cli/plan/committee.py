@@ -91,7 +91,7 @@ class Oneshot(Model):
         upload = chunks + self._tree + self.taken(HEADER - ENVELOPE) + u.check_key + self.members * u.item
         uploads = p * (upload + self.digest(3) + self.values * self.bulk.add)
         beyond = max(p * self.members * self.box - SPOOL, 0) * (u.spool_byte + u.fresh_byte)  # shares wait for the end
-        cut = p * (self._tree + 3 * self.members * self.path * u.item)  # each member's part of each upload
+        cut = p * 3 * self.members * self.path * u.item  # each member's part of each upload
         ask = self.members * self.made(self.request)
         answer = self.taken(self.share + FIXED) + u.verify + u.agree + u.hkdf + u.open + u.aead_byte * self.share
         opened = self.bulk.combine + self.values * (self.bulk.open + self.bulk.decode) + self.mean

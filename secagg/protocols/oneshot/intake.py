@@ -128,7 +128,9 @@ class Intake:
         if not reason:
             last = len(bulk.chunks()) - 1
             sealed = b"".join(bytes(data) for place, data in sorted(bulk.uploaded(sender)) if place[0] == last)
-            if merkle.root(cut(sealed, len(setup.ids))) != body.shares_root:
+            found = merkle.tree(cut(sealed, len(setup.ids)))
+            current.trees[sender] = found  # of which the committee is shown paths
+            if found[-1][0] != body.shares_root:
                 reason = "its shares are not those of its signed header"
         if not reason:
             try:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from secagg.errors import AuthenticationError
 
-__all__ = ["check", "depth", "paths", "root"]
+__all__ = ["Tree", "check", "depth", "paths", "paths_in", "root", "tree"]
 
 HASH_BYTES = 32
+Tree: TypeAlias = list[list[bytes]]  # every level of hashes, from the leaves' up to the root
 
 
 def depth(count: int) -> int:
@@ -25,8 +27,8 @@ def _node(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\1" + left + right).digest()
 
 
-def _levels(leaves: Sequence[bytes]) -> list[list[bytes]]:
-    """Every level from the leaves' hashes up; the last of an odd number of nodes goes up as it is."""
+def tree(leaves: Sequence[bytes]) -> Tree:
+    """Return every level from the hashes of at least one leaf up; the last of an odd number of nodes goes up as it is."""
     levels = [[_leaf(data) for data in leaves]]
     while len(levels[-1]) > 1:
         below = levels[-1]
@@ -37,15 +39,20 @@ def _levels(leaves: Sequence[bytes]) -> list[list[bytes]]:
 
 def root(leaves: Sequence[bytes]) -> bytes:
     """Return the 32-byte root over at least one leaf."""
-    return _levels(leaves)[-1][0]
+    return tree(leaves)[-1][0]
 
 
 def paths(leaves: Sequence[bytes]) -> list[bytes]:
     """Return every leaf's path: the hashes beside its way up, lowest first, filled up to `depth` hashes."""
-    levels = _levels(leaves)
-    size = depth(len(leaves)) * HASH_BYTES
+    return paths_in(tree(leaves))
+
+
+def paths_in(levels: Tree) -> list[bytes]:
+    """Return the same from the tree over the leaves, for those who have it already."""
+    count = len(levels[0])
+    size = depth(count) * HASH_BYTES
     found = []
-    for place in range(len(leaves)):
+    for place in range(count):
         at, beside = place, []
         for level in levels[:-1]:
             if at ^ 1 < len(level):

@@ -236,7 +236,7 @@ class OneshotServer(Serving[ServerState]):
         paths: list[list[bytes]] = [[] for _ in setup.ids]
         for name in names:
             boxes = cut(self._state.bulk.shares(name), len(setup.ids))
-            for place, (box, path) in enumerate(zip(boxes, merkle.paths(boxes), strict=True)):
+            for place, (box, path) in enumerate(zip(boxes, merkle.paths_in(current.trees[name]), strict=True)):
                 sealed[place].append(box)
                 paths[place].append(path)
         self._machine.fire(ServerEvent.CLOSE)

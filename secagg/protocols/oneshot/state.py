@@ -13,6 +13,7 @@ import numpy.typing as npt
 from secagg.errors import PeerError, StateError
 from secagg.hazmat.agreement import KeyPair
 from secagg.protocols.machine import Machine
+from secagg.protocols.oneshot.merkle import Tree
 from secagg.protocols.oneshot.messages import KeysRequest, MaskedHeader
 from secagg.protocols.oneshot.setup import Setup
 from secagg.protocols.oneshot.transitions import SERVER, ServerEvent, ServerPhase
@@ -75,6 +76,7 @@ class Round(Secret):
     participants_hash: bytes = b""
     kept: dict[str, dict[Place, bytes]] = field(default_factory=lambda: defaultdict(dict))
     headers: dict[str, tuple[bytes, MaskedHeader]] = field(default_factory=dict)
+    trees: dict[str, Tree] = field(default_factory=dict)
     complete: dict[str, bytes] = field(default_factory=dict)
     excluded: set[str] = field(default_factory=set)
     survivors: list[int] = field(default_factory=list)

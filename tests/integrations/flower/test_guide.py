@@ -33,6 +33,12 @@ def test_the_apps_of_the_guide():
     asked = [m.content["secagg"]["to"] for _, m, _ in again.world.seen if m.content["secagg"].get("to")]
     assert asked.count("(key holder)") == 1 + 3
     assert len(asked) == 1 + 3 + 5 * 3
+    once = Federation(5, app=lambda i, mods: space["client_app"])
+    space["once_app"](grid=once.grid, context=context)
+    said = [m for _, m, _ in once.world.seen if m.content["secagg"].get("to")]
+    # Each node: a key, and in each of three rounds an update and an answer.
+    assert len(said) == 5 * (1 + 3 * 2)
+    assert sum("arrays" in m.content.array_records for m in said) == 5 * 3
 
 
 def test_the_policy_of_the_guide_is_the_default(tmp_path):

@@ -71,7 +71,7 @@ def test_the_guide_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(kits)
     namespace: dict[str, object] = {}
     blocks = re.findall(r"^```py\n(.*?)^```$", (DOCS / "guides" / "nvflare.md").read_text(), re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     for number, source in enumerate(blocks):
         exec(compile(source, f"nvflare.md:{number}", "exec"), namespace)
     namespace["job"].export_job("jobs")
