@@ -26,7 +26,7 @@ server_app = ServerApp()
 
 
 def asked() -> dict[str, Any]:
-    """Return what to measure: clients, length, pairs, seconds of training, where to write."""
+    """Return what to measure: clients, length, pairs, protocol, seconds of training, where to write."""
     return dict(json.loads(os.environ["SECAGG_FLOWER_ROUND"]))
 
 
@@ -59,7 +59,11 @@ def main(grid: Grid, context: Context) -> None:
     del context
     wanted = asked()
     ours, plain = FedAvg(fraction_evaluate=0.0), Plain(fraction_evaluate=0.0)
-    secure = SecureGrid(grid, ours, trust="simulation", max_weight=1000, train_metrics=("train_loss",))
+    exchanges: list[int] = []
+    secure = SecureGrid(
+        grid, ours, trust="simulation", max_weight=1000, train_metrics=("train_loss",), protocol=wanted["protocol"],
+        on_round=lambda told: exchanges.append(told.exchanges),
+    )  # fmt: skip
     model = np.random.default_rng(0).normal(size=wanted["length"]).astype(np.float32)
     arrays = ArrayRecord({"weights": Array(model)})
 
@@ -78,4 +82,5 @@ def main(grid: Grid, context: Context) -> None:
         sides = [("ours", ours, secure), ("plain", plain, grid)]
         for side, strategy, over in sides if number % 2 else reversed(sides):
             found[side].append(play(strategy, over, number)[0])
+    found["exchanges"] = exchanges
     Path(wanted["out"]).write_text(json.dumps(found), encoding="utf-8")

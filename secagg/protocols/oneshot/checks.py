@@ -36,5 +36,5 @@ def check_header(
         raise AuthenticationError(
             "a public key has small order or is not canonical", peer=sender, phase="masked"
         ) from None
-    if body.channel_key == setup.server_key or any(body.channel_key == told.channel_key for told in setup.bodies):
+    if body.channel_key == setup.server_key or body.channel_key in setup.channel_keys:
         raise AuthenticationError("somebody else's channel key, reflected", peer=sender, phase="masked")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -42,8 +43,13 @@ def committee(roster: Roster, session: bytes, size: int) -> tuple[str, ...]:
     """
     if size >= len(roster):
         return tuple(roster.ids)
-    about = roster.hash()
-    drawn = sorted(roster.ids, key=lambda name: digest("oneshot-committee", session, about, name.encode()))
+    return _drawn(roster.ids, roster.hash(), session, size)
+
+
+@lru_cache(maxsize=8)
+def _drawn(ids: tuple[str, ...], about: bytes, session: bytes, size: int) -> tuple[str, ...]:
+    """Draw once what every key, request and receipt of a session is held against: a digest for each client takes its time."""
+    drawn = sorted(ids, key=lambda name: digest("oneshot-committee", session, about, name.encode()))
     return tuple(sorted(drawn[:size], key=str.encode))
 
 
@@ -86,6 +92,11 @@ class Setup:
     def server_key(self) -> bytes:
         """The key that answers are sealed to."""
         return self.bodies[0].server_key
+
+    @cached_property
+    def channel_keys(self) -> frozenset[bytes]:
+        """Every member's key: no client may send one of these back."""
+        return frozenset(body.channel_key for body in self.bodies)
 
     @property
     def members_hash(self) -> bytes:
