@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 import secagg
 from secagg import Params
 from secagg.cli import app
+from secagg.cli.bench.figures import Size
+from secagg.cli.bench.protections import Secagg, secagg_protections
 from secagg.cli.toml import params_from_toml, write_params
 from secagg.protocols.oneshot import committee
 from secagg.testing import Network
@@ -223,3 +225,27 @@ def test_the_doctor_tries_all_protocols() -> None:
     done = run("doctor", "--json")
     (found,) = [each for each in json.loads(done.stdout)["findings"] if each["name"] == "rounds"]
     assert found["state"] == "fine" and "oneshot" in found["told"]
+
+
+# -- bench ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_bench_that_is_fitted_keeps_the_drawn_committee() -> None:
+    (row,) = [each for each in secagg_protections(1) if each.name == "oneshot"]
+    row.prepare(Size(300, 1000, 16, 30))
+    whole = row.params
+    assert whole.committee < 300 and row.terms.first == whole.committee and row.terms.power == 1
+    smaller = row._smaller(whole.committee, 500)
+    for name in ("committee", "threshold", "packing", "ring"):
+        assert getattr(smaller, name) == getattr(whole, name)
+    assert "members open it" in row.words()[0]
+
+
+def test_a_bench_of_few_clients_has_all_of_them_in_the_committee() -> None:
+    (row,) = [each for each in secagg_protections(1) if each.name == "oneshot"]
+    row.prepare(Size(12, 1000, 16, 2))
+    assert row.terms.power == 2 and row._smaller(6, 500).committee == 6
+    assert row._smaller(12, 1000) is row.params
+    honest = Secagg("params", "", 1, {"params": Params(6, length=50, protocol="oneshot", threat="semi-honest")})
+    honest.prepare(Size(6, 50, 16, 0))
+    assert "a server that follows the protocol" in honest.words()[0]
