@@ -166,19 +166,22 @@ endef
 	$(@D)/bin/python -m pip install --quiet --no-deps --force-reinstall dist/secagg-*.whl
 	touch $@
 
-lock: $(TOOLS)/python  ## Name every package of the development environment anew, by version and hash
+lock: .tools/ready  ## Name every package of the development environment anew, by version and hash
 	$(TOOLS)/uv pip compile pyproject.toml $(foreach extra,$(subst $(comma), ,$(EXTRAS)),--extra $(extra)) --upgrade --generate-hashes \
 		--python-version 3.11 --no-emit-index-url --no-header --quiet --output-file $(LOCK)
 
-audit: $(TOOLS)/python  ## Ask the vulnerability service about every package of the lock; no answer is a failure
-	$(TOOLS)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off -r $(LOCK)
+audit: .tools/ready  ## Ask the vulnerability service about every package of the lock; no answer is a failure
+	$(TOOLS)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off -r $(LOCK) || \
+		{ echo "audit: a package is known to be weak, or the vulnerability service cannot be reached or does not know one (see above)"; exit 1; }
 
-$(TOOLS)/python:
+.tools/ready:
+	rm -rf .tools
 	$(PYTHON) -m venv .tools
-	$(TOOLS)/pip install --quiet uv pip-audit
+	$(TOOLS)/pip install --quiet uv==0.13.9 pip-audit==2.10.1
+	touch $@
 
 clean:  ## Remove everything that make made
-	rm -rf $(VENV) .integrations .fuzz build dist release site .bench .benchmarks .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .tools .integrations .fuzz build dist release site .bench .benchmarks .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	rm -rf .coverage .coverage.* htmlcov secagg.egg-info secagg/_native*.so secagg/_native*.c
 	find secagg tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 

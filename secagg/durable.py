@@ -223,6 +223,8 @@ class Recorder(Secret):
         """
         self._drawn()
         failed = None
+        if self._setting_up:  # its last step is not in the journal, so nothing is built upon this setup
+            self.core.forget()
         self._append_ended(round_id, why)
         try:
             self._commit()

@@ -48,7 +48,8 @@ class Spool:
         self._memory = memory
 
     def __del__(self) -> None:
-        self.clear()
+        with contextlib.suppress(AttributeError):  # an interrupt before anything was there
+            self.clear()
 
     def put(self, client: str, place: Place, payload: memoryview) -> None:
         """Keep one payload; a view of bytes is kept as it is, without a copy.

@@ -11,6 +11,7 @@ import ctypes
 import hashlib
 import os
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -99,7 +100,9 @@ class Journal(Secret):
         self._ends: dict[int, int] = {}  # where the frames of rows end that are in the spool
         self._last = 0
         self._end = 0
-        self._unflushed = False
+        self._unflushed = self._torn = False
+        if not os.path.lexists(self._path):
+            self._refuse_parts(0)
         self._db = open_database(self._path, "journal", 0.0)
         try:
             self._open(identity, params, roster, session)
@@ -124,14 +127,22 @@ class Journal(Secret):
 
     def _open(self, identity: Identity, params: bytes, roster: bytes, session: bytes | None) -> None:
         db = self._db
-        if 0 < Path(self._path).stat().st_size < SQLITE_HEADER_BYTES:  # SQLite takes some of these for empty ones
+        size = Path(self._path).stat().st_size
+        if 0 < size < SQLITE_HEADER_BYTES:  # SQLite takes some of these for empty ones
             raise InputError(f"{self._path} is no secagg journal, or a torn one")
+        # Before SQLite looks. A journal that was never finished being made has nothing beside it; and the lock must outlive
+        # whoever else reads the file here.
+        if not size:
+            self._refuse_parts(1)
+        self._lock_spool(new=not size)
         db.execute("PRAGMA locking_mode = EXCLUSIVE")
         with transaction(db):
             (kind,) = db.execute("PRAGMA application_id").fetchone()
             (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         if (kind, tables) not in {(0, 0), (APPLICATION_ID, 3)}:
             raise InputError(f"{self._path} is no secagg journal of this version")
+        if size and not tables and os.fstat(self._spool).st_size:
+            raise InputError(f"{self._path} has no tables: its {self._path}-wal is missing or damaged")
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA secure_delete = ON")
@@ -152,6 +163,8 @@ class Journal(Secret):
                 raise InputError(f"the journal {self._path} is of another session")
             self._bind(identity, *rows[0][1:])
             self._read(*self._tip())
+        if not tables:  # so that the file itself says from now on that it is a journal, whatever becomes of its log
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._open_spool()
 
     def _found(self, identity: Identity, params: bytes, roster: bytes, session: bytes | None) -> None:
@@ -252,10 +265,29 @@ class Journal(Secret):
             self._damaged("its spool is not the one that was written")
         return frame
 
+    def _refuse_parts(self, least: int) -> None:
+        """Refuse to make a new journal where a part of an old one lies, of at least so many bytes."""
+        for end in ("-spool", "-wal"):
+            part = Path(self._path + end)
+            if os.path.lexists(part) and part.lstat().st_size >= least:
+                raise InputError(f"{self._path} is empty or not there, but {part} is: a part of a journal is missing")
+
+    def _lock_spool(self, *, new: bool) -> None:
+        """Open the spool and lock it, for SQLite's own lock goes when anybody in this process closes the file."""
+        import fcntl  # journals are for POSIX, the rest of the package is not
+
+        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW | (os.O_CREAT if new else 0)
+        self._spool = os.open(self._path + "-spool", flags, 0o600)
+        found = os.fstat(self._spool)
+        if not stat.S_ISREG(found.st_mode) or found.st_mode & 0o022:
+            raise InputError(f"{self._path}-spool is no file that its owner alone can write; it is no journal's")
+        try:
+            fcntl.flock(self._spool, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{self._path} is in use by another process or object") from None
+
     def _open_spool(self) -> None:
         self._end = max(self._ends.values(), default=0)
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
-        self._spool = os.open(self._path + "-spool", flags, 0o600)
         if os.fstat(self._spool).st_size < self._end:
             self._damaged("its spool is missing or was cut short")
         _flush_directory(self._path)
@@ -287,11 +319,13 @@ class Journal(Secret):
     def cut(self, keep: int) -> None:
         """With the next `commit`, delete all rows behind number `keep`; what was taken and not committed is forgotten."""
         self._tail.clear()
+        self._torn = False
         self._cut = keep
 
     def drop(self) -> None:
         """Forget what was taken and not committed, and what was to be deleted."""
         self._tail.clear()
+        self._torn = False
         self._cut = None
 
     def commit(self) -> None:
@@ -316,10 +350,13 @@ class Journal(Secret):
             rows.append((seq, kind, sealed))
             if kind & IN_SPOOL:
                 ends[seq] = _end(content)
+        if self._torn and any(kind & IN_SPOOL for kind, _ in self._tail):
+            raise AbortError(f"the spool of the journal {self._path} could not be flushed; its frames may be lost")
         try:
             if self._unflushed:
+                self._torn = True  # an error of a flush is told once: the next one may say that all is well
                 _flush(self._spool)
-                self._unflushed = False
+                self._unflushed = self._torn = False
             with transaction(self._db):
                 if self._cut is not None:
                     self._db.execute("DELETE FROM entries WHERE seq > ?", (keep,))
@@ -342,6 +379,8 @@ class Journal(Secret):
                 # Closed on the other side of a fork, SQLite would tidy up a file that is not its own: this object never goes.
                 ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._db))
                 del self._db
+                os.close(self._spool)  # the lock stays with the other side
+                self._spool = -1
                 return
             with suppress(sqlite3.Error):
                 self._db.close()

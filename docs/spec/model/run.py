@@ -20,7 +20,7 @@ from pathlib import Path
 from secagg.bounds import opened_honest, quorum_ok
 
 HERE = Path(__file__).resolve().parent
-MEMORY_MB = 1500
+MEMORY_MB, MEMORY_MB_FULL = 1500, 4000
 DEPTH = 100_000
 SECONDS = 120
 SECONDS_FULL = 1800
@@ -128,6 +128,7 @@ def with_all_rules() -> Iterator[Case]:
     yield lying("five clients, sampled", (5, 1, 4, 3, 4), "IN_TURN")
     yield lying("five clients, two corrupt", (5, 2, 5, 5, 4), "IN_TURN", models=2)
     yield lying("five clients", (5, 0, 4, 3, 3), "IN_TURN")
+    yield lying("six clients", SIX, "IN_TURN", full=True)
     yield from all_settings(4, full=True)
     yield from all_settings(5, "IN_TURN", full=True)
     yield lying("two rounds, two models", (4, 1, 3, 3, 3), rounds=2, models=2, full=True)
@@ -221,7 +222,7 @@ def run(case: Case, seconds: int, *, trace: bool = False) -> Outcome:
             optimize,
             "-w",
             "-DSAFETY",
-            f"-DMEMLIM={MEMORY_MB}",
+            f"-DMEMLIM={MEMORY_MB_FULL if case.full else MEMORY_MB}",
             *(["-DBFS"] if trace else []),
             "-o",
             "pan",

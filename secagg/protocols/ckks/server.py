@@ -195,7 +195,9 @@ class CkksServer(Secret):
 
     def abort(self) -> None:
         """End the round without a result; its id is burned."""
-        self._machine.fire(ServerEvent.ABORT)
+        # A round that broke while it was opened has not moved the machine yet.
+        if self._state.round is None or self._machine.state is not ServerPhase.IDLE:
+            self._machine.fire(ServerEvent.ABORT)
         if self._state.key is not None and self._state.key.body is None:
             self._state.key = None
         self._state.round = None

@@ -192,7 +192,9 @@ class PairwiseServer(Secret):
 
     def abort(self) -> None:
         """End the round without a result; its id is burned."""
-        self._machine.fire(ServerEvent.ABORT)
+        # A round that broke while it was opened has not moved the machine yet.
+        if self._state.round is None or self._machine.state is not ServerPhase.IDLE:
+            self._machine.fire(ServerEvent.ABORT)
         if self._state.batch is not None and not self._state.batch.members:
             self._state.batch = None
         self._state.round = None
