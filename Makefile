@@ -95,7 +95,7 @@ cross: $(STAMP)  ## Run the C tests as AArch64 and on older x86 under emulation;
 ct: $(STAMP)  ## Look for secrets in what the C kernels do; FULL=1 for every tool; as root, first install what is missing
 	@if ! { command -v valgrind && command -v clang && ls /usr/include/valgrind/memcheck.h; } >/dev/null 2>&1 && [ "$$(id -u)" = 0 ]; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-			valgrind libc6-dbg clang libclang-rt-14-dev binutils; fi
+			valgrind libc6-dbg clang libclang-rt-dev binutils; fi
 	SECAGG_CT_REQUIRED=1 $(PYTEST) $(if $(FULL),,-m "not slow") tests/native/test_ct.py tests/native/test_timing.py
 
 model: $(STAMP)  ## Check the models of the pairwise protocol with Spin, FULL=1 for the larger ones; as root, first install what is missing

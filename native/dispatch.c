@@ -49,6 +49,7 @@ static const struct sa_impl impls[] = {
 };
 #define SA_IMPLS (sizeof impls / sizeof impls[0])
 
+/* Read while other threads are in kernels; atomic, as what is chosen at import may be chosen again in a test. */
 static const struct sa_impl *selected;
 
 static int runs_here(const struct sa_impl *impl)
@@ -58,14 +59,14 @@ static int runs_here(const struct sa_impl *impl)
 
 const struct sa_impl *sa_impl(void)
 {
-    if (selected == NULL)
+    if (__atomic_load_n(&selected, __ATOMIC_ACQUIRE) == NULL)
         sa_select(sa_available(0));
-    return selected;
+    return __atomic_load_n(&selected, __ATOMIC_ACQUIRE);
 }
 
-const struct sa_ring_impl *sa_ring_kernels(unsigned bits)
+const struct sa_ring_impl *sa_ring_kernels(const struct sa_impl *impl, unsigned bits)
 {
-    const struct sa_ring_impl *ring = sa_impl()->ring;
+    const struct sa_ring_impl *ring = impl->ring;
     while ((ring->requires & ~sa_cpu_features()) != 0 || bits > ring->max_bits)
         ring = ring->otherwise;
     return ring;
@@ -88,7 +89,7 @@ int sa_select(const char *name)
 {
     for (size_t i = 0; i < SA_IMPLS; i++)
         if (strcmp(impls[i].name, name) == 0 && runs_here(&impls[i])) {
-            selected = &impls[i];
+            __atomic_store_n(&selected, &impls[i], __ATOMIC_RELEASE);
             return SA_OK;
         }
     return SA_ERR_UNKNOWN;

@@ -106,8 +106,8 @@ extern const struct sa_ring_impl sa_ring_ifma, sa_ring_avx2, sa_ring_avx2_wide;
 extern const struct sa_ring_impl sa_ring_neon;
 #endif
 
-/* The kernels for moduli of this many bits on the implementation in use. */
-const struct sa_ring_impl *sa_ring_kernels(unsigned bits);
+/* The kernels for moduli of this many bits on an implementation, up to the portable one's most. */
+const struct sa_ring_impl *sa_ring_kernels(const struct sa_impl *impl, unsigned bits);
 
 /* Coefficients drawn, and values packed, at a time: whole bytes of any width, whole chunks of keystream, and the first-level
  * cache holds them beside two polynomials. */

@@ -20,7 +20,7 @@ int sa_ring_begin(struct sa_ring_work *work, const uint64_t *table, uint8_t *scr
 {
     work->impl = sa_impl();
     work->ring = sa_ring_open(table);
-    work->fns = sa_ring_kernels(work->ring.bits);
+    work->fns = sa_ring_kernels(work->impl, work->ring.bits);
     if (scratch_bytes < sa_ring_scratch_bytes(work->ring.n))
         return SA_ERR_ARGUMENT;
     uint64_t *const words = (uint64_t *)(void *)(scratch + (0 - (uintptr_t)scratch) % SA_ALIGN);
@@ -98,14 +98,14 @@ void sa_ring_draw_uniform_add(const struct sa_ring_work *work, uint64_t *acc, si
 /* The return code reveals whether all are canonical. CT: secret=values; public=ring, n */
 static int check_canonical(const struct sa_ring *ring, const uint64_t *values, size_t n)
 {
-    return sa_ct_reveal(sa_ring_kernels(ring->bits)->above(ring->q - 1, values, n) >> 63) != 0 ? SA_ERR_RESIDUE : SA_OK;
+    return sa_ct_reveal(sa_ring_kernels(sa_impl(), ring->bits)->above(ring->q - 1, values, n) >> 63) != 0 ? SA_ERR_RESIDUE : SA_OK;
 }
 
 /* CT: secret=polys; public=table, count */
 static int transform(const uint64_t *table, uint64_t *polys, size_t count, int back)
 {
     const struct sa_ring ring = sa_ring_open(table);
-    const struct sa_ring_impl *const fns = sa_ring_kernels(ring.bits);
+    const struct sa_ring_impl *const fns = sa_ring_kernels(sa_impl(), ring.bits);
     const int bad = check_canonical(&ring, polys, count * ring.n);
     if (bad == SA_OK)
         for (size_t k = 0; k < count; k++)
@@ -127,7 +127,7 @@ int sa_ring_inverse(const uint64_t *table, uint64_t *polys, size_t count)
 int sa_ring_add(const uint64_t *table, uint64_t *acc, const uint64_t *other, size_t n, int minus)
 {
     const struct sa_ring ring = sa_ring_open(table);
-    const struct sa_ring_impl *const fns = sa_ring_kernels(ring.bits);
+    const struct sa_ring_impl *const fns = sa_ring_kernels(sa_impl(), ring.bits);
     if (check_canonical(&ring, acc, n) != SA_OK || check_canonical(&ring, other, n) != SA_OK)
         return SA_ERR_RESIDUE;
     (minus ? fns->subtract : fns->add)(ring.q, acc, other, n);
@@ -141,7 +141,7 @@ int sa_ring_multiply_add(const uint64_t *table, uint64_t *acc, const uint64_t *a
     if (check_canonical(&ring, acc, n) != SA_OK || check_canonical(&ring, a, n) != SA_OK ||
         check_canonical(&ring, b, n) != SA_OK)
         return SA_ERR_RESIDUE;
-    sa_ring_kernels(ring.bits)->multiply_add(&ring, acc, a, b, n);
+    sa_ring_kernels(sa_impl(), ring.bits)->multiply_add(&ring, acc, a, b, n);
     return SA_OK;
 }
 

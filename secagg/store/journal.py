@@ -84,8 +84,9 @@ class Journal(Secret):
 
     Notes
     -----
-    One object at a time holds a journal, in whatever process: SQLite's exclusive lock sees to it, and goes with the process. Not
-    for use over a fork, nor by two threads at once.
+    One object at a time holds a journal, in whatever process: SQLite's exclusive lock sees to it, and one on the spool, for the
+    former goes when anything in the process closes the file. Not for use over a fork, nor by two threads at once; a forked child
+    that lives on keeps the spool's lock until it closes its copy of this object, or ends.
     """
 
     def __init__(
