@@ -101,7 +101,7 @@ static void draw_gaussian(const struct sa_ring_work *work, const struct sa_gauss
                           uint64_t stream_id, uint64_t start)
 {
     /* The moduli have no part in it: whatever the machine does best. */
-    sa_ring_gaussian_fn *const fn = sa_ring_kernels(0)->gaussian;
+    sa_ring_gaussian_fn *const fn = sa_ring_kernels(sa_impl(), 0)->gaussian;
     for (size_t i = 0, take; i < n; i += take) {
         take = sa_min(n - i, SA_RING_TILE);
         sa_ring_words(work, SA_PLACE_ERROR, stream_id, 2 * (start + i), 2 * take);
