@@ -4,7 +4,7 @@ import functools
 import math
 
 from reference.hashes import hkdf, u32
-from reference.ring import multiply, pack, uniform, unpack, words
+from reference.ring import pack, uniform, unpack, words
 
 FIXED = 1200  # bits after the point
 FAR = 200
@@ -84,6 +84,29 @@ def interpolate(values, q):
     return through(values, n)
 
 
+@functools.lru_cache(maxsize=256)
+def public_polynomial(public, i, number, n, q):
+    """The coefficients of a_j modulo prime i; the same for all clients of a round."""
+    return interpolate(uniform(public, i, number, n, q), q)
+
+
+def joined(a, slot):
+    """The value at 2^(8 slot) of a polynomial with signed coefficients."""
+    plus, minus = (b"".join(max(x * sign, 0).to_bytes(slot, "little") for x in a) for sign in (1, -1))
+    return int.from_bytes(plus, "little") - int.from_bytes(minus, "little")
+
+
+def times_small(a, s, q):
+    """The product of a polynomial and one of small signed coefficients, as `multiply` has it, in slots no wider than they need."""
+    n = len(a)
+    slot = (q.bit_length() + max(map(abs, s)).bit_length() + n.bit_length() + 1) // 8 + 1
+    half = 1 << 8 * slot - 1
+    lift = int.from_bytes(half.to_bytes(slot, "little") * 2 * n, "little")
+    raw = (joined(a, slot) * joined(s, slot) + lift).to_bytes(2 * slot * n + 1, "little")
+    wide = [int.from_bytes(raw[slot * i : slot * (i + 1)], "little") - half for i in range(2 * n)]
+    return [(wide[i] - wide[i + n]) % q for i in range(n)]
+
+
 class Masking:
     """A masking ring."""
 
@@ -110,8 +133,7 @@ class Masking:
 
     def times_public(self, secret, public, number, i):
         q = self.primes[i]
-        a = interpolate(uniform(public, i, number, self.n, q), q)
-        return multiply(a, [x % q for x in secret], q)
+        return times_small(public_polynomial(public, i, number, self.n, q), secret, q)
 
     def mask(self, values, seed, public, first):
         secret, error_key, out = self.secret(seed), hkdf(seed, "hint/e", *self.fields, length=16), b""
