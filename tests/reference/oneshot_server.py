@@ -323,9 +323,8 @@ class Server:
         right = self._right(dict(sorted(rows.items())))
         blamed = [setup.ids[x - 1] for x in sorted(rows) if x not in right]
         secret_sum = self._secret_sum(right)
-        sums = self._open(secret_sum)
-        self.phase = "idle"  # what opens wrongly from here on is the clients' doing
-        self.round = None
+        self.phase, self.round = "idle", None  # what does not open from here on is no fault of the keys
+        sums = self._open(current, secret_sum)
         self.results[current.round_id] = self._result(current, sums, secret_sum, blamed)
 
     def _right(self, rows):
@@ -346,8 +345,8 @@ class Server:
         except ValueError as error:
             raise AbortError("not the sum of honest secrets") from error
 
-    def _open(self, secret_sum):
-        settings, current = self.settings, self.round
+    def _open(self, current, secret_sum):
+        settings = self.settings
         public, sums = public_seed(settings, self.roster, self.session, current.round_id), []
         for number, (segment, part) in enumerate(zip(settings.segments, settings.parts, strict=True)):
             row = []
