@@ -2,7 +2,7 @@
 
 import pytest
 
-from secagg import Client
+from secagg import Client, Identity, Roster
 from secagg.errors import (
     AbortError,
     AuthenticationError,
@@ -13,7 +13,8 @@ from secagg.errors import (
     StateError,
 )
 from secagg.protocols.oneshot.messages import Kind
-from support.committee import Committee, make_params, refused
+from secagg.wire import seal_envelope
+from support.committee import SESSION, Committee, make_params, refused
 
 MASKED, REVEAL = Kind.MASKED_REQUEST, Kind.REVEAL_REQUEST
 
@@ -96,6 +97,34 @@ def test_fault_33_keys_that_were_exchanged_on_the_way_are_refused():
         refused(f.clients[to], f.forged(frame, keys=[mine, *keys[1:]]), error=AuthenticationError)
         refused(f.clients[to], f.forged(frame, keys=[keys[0], *keys]), error=PeerError)
         refused(f.clients[to], f.forged(frame, keys=keys[1:]), error=PeerError)
+
+
+def test_fault_34_sybils_and_duplicate_identities_are_refused():
+    """One key under two names is in no roster; one client's header is nobody else's, and counts once."""
+    key, server = Identity.generate().verify_key, Identity.generate().verify_key
+    with pytest.raises(ParameterError):
+        Roster({"a": key, "b": key}, server)
+    f = Committee(6, min_clients=5)
+    f.until("reveal")
+    for to, frame in f.asked(REVEAL).items():
+        body = f.body(frame)
+        twice = [body.headers[0], *body.headers[:5]]
+        renamed = f.forged(body.headers[0]).replace(b"\xa2c0", b"\xa2c1")
+        refused(f.clients[to], f.forged(frame, headers=twice), "unknown, repeated or out of order")
+        refused(
+            f.clients[to],
+            f.forged(frame, headers=[body.headers[0], renamed, *body.headers[2:]]),
+            error=AuthenticationError,
+        )
+        refused(f.clients[to], f.forged(frame, headers=body.headers[::-1]), "unknown, repeated or out of order")
+        stranger = Committee(6, min_clients=5)
+        theirs = seal_envelope(Kind.MASKED_HEADER, SESSION, "c5", f.body(body.headers[5]), stranger.keys["c5"].sign)
+        refused(f.clients[to], f.forged(frame, headers=[*body.headers[:5], theirs]), error=AuthenticationError)
+        f.clients[to].receive(frame)
+        for out in f.clients[to].outbox():
+            f.server.receive(out)
+    f.server.close_phase()
+    f.exact(f.server.result(1), f.ids)
 
 
 def test_fault_35_updates_on_different_models_are_not_mixed():
