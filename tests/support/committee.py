@@ -31,6 +31,7 @@ class Committee(Federation):
     """Clients c0.., all of them members unless the Params draw a committee, and a server."""
 
     make_params = staticmethod(make_params)
+    session = SESSION
 
     def new_server(self) -> Server:
         return Server(self.params, identity=self.server_key, roster=self.roster, session=SESSION)
