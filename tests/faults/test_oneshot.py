@@ -195,6 +195,20 @@ def test_fault_48c_back_after_a_missed_round():
     f.exact(f.round(2), f.ids)
 
 
+def test_fault_48c_so_many_lost_the_keys_that_a_round_failed_are_sent_them_again():
+    """Of a committee that kept its state, and senders without theirs: not for the rest of the batch, but for one round."""
+    f = Committee(12, committee=5, corrupt=1, threshold=4, packing=1, min_clients=9, rounds_per_setup=50)
+    f.exact(f.round(1), f.ids)
+    keys = f.setup.hash
+    for name in f.ids:
+        if name not in f.setup.ids:
+            f.clients[name] = f.new_client(name)
+    with pytest.raises(ThresholdError, match="survivors"):
+        f.round(2)
+    f.exact(f.round(3), f.ids)
+    assert f.setup.hash == keys
+
+
 def test_fault_48d_a_batch_that_is_over_is_followed_by_another():
     f = Committee(5, rounds_per_setup=1)
     f.exact(f.round(1), f.ids)
