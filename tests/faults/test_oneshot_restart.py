@@ -296,9 +296,9 @@ def test_fault_53_contexts_cannot_multiply_the_servers_memory():
             try:
                 fed.server.receive(frame)
             except AuthenticationError as error:
-                refused.append((name, str(error)))
-    assert refused == [(name, "upload refused: too many different contexts in one round") for name in fed.ids[5:]]
-    #  room for four models of honest clients and one of the corrupt one
+                refused.append((name, "too many different contexts" in str(error)))
+    assert refused == [(name, True) for name in fed.ids[5:]]
+    # room for four models of honest clients and one of the corrupt one
     assert len(fed.server._core.bulk._sums) == 5
 
 
