@@ -362,6 +362,7 @@ class Client:
         try:
             kept = msgspec.msgpack.decode(plain, type=_Snapshot)
             own = Params.from_bytes(kept.params)
+            check_parties(own, roster)
         except (msgspec.DecodeError, ParameterError):
             raise InputError("the snapshot is of another version") from None
         if params is not None and params.hash != own.hash:

@@ -84,6 +84,7 @@ class QuietParty:
         try:
             kept = msgspec.msgpack.decode(plain, type=Kept)
             own = Params.from_bytes(kept.params)
+            check_parties(own, roster)
         except (msgspec.DecodeError, ParameterError):
             raise InputError("the snapshot is of another version, or of another kind of party") from None
         if params is not None and params.hash != own.hash:

@@ -205,7 +205,7 @@ int sa_hint_mask(const uint64_t *tables, const uint64_t *table, const uint64_t *
         }
     }
     sa_wipe(scratch, scratch_bytes);
-    if ((any & ~sa_low_bits(hint.width)) == 0)
+    if (sa_ct_reveal(any & ~sa_low_bits(hint.width)) == 0)
         return SA_OK;
     sa_wipe(out, out_bytes);
     return SA_ERR_VALUE;
@@ -341,7 +341,7 @@ int sa_hint_open(const uint64_t *tables, const uint64_t *table, const uint64_t *
                             : compose(&hint, rows, &part, to, 4);
     }
     sa_wipe(scratch, scratch_bytes);
-    if (bad == 0)
+    if (sa_ct_reveal(bad) == 0)
         return SA_OK;
     sa_wipe(values, 8 * n);
     return SA_ERR_VALUE;

@@ -16,6 +16,7 @@ from fuzz.recipe import CHANGES, Recipe, change
 from fuzz.targets import TARGETS, load
 from secagg.errors import AbortError, AuthenticationError
 from secagg.protocols.ckks.intake import Intake as CkksIntake
+from secagg.protocols.oneshot.intake import Intake as OneshotIntake
 from secagg.protocols.pairwise.intake import Intake
 from secagg.store import Ledger
 
@@ -97,7 +98,11 @@ def _raise(error):
 
 @pytest.mark.parametrize(
     "name, where, what",
-    [("pairwise_server", Intake, "_take_advertisement"), ("ckks_server", CkksIntake, "_take_header")],
+    [
+        ("pairwise_server", Intake, "_take_advertisement"),
+        ("ckks_server", CkksIntake, "_take_header"),
+        ("oneshot_server", OneshotIntake, "_take_answer"),
+    ],
 )
 @pytest.mark.parametrize("error", [KeyError("planted"), AbortError("planted")], ids=["untyped", "abort"])
 def test_a_planted_error_is_seen(monkeypatch, name, where, what, error):

@@ -6,6 +6,7 @@
 
 #include "ct_cases.h"
 #include "ct_ring.h"
+#include "ct_hint.h"
 
 #include "ct_controls.h"
 

@@ -34,7 +34,8 @@ FLAGS = [
 ]
 BOUND = 10.0
 KERNELS = {
-    "equal", "split", "combine", "ternary", "binomial", "uniform", "rounding", "rounding-tiny-f32", "rounding-tiny-f64",
+    "equal", "split", "combine", "ternary", "binomial", "uniform", "gaussian",
+    "rounding", "rounding-tiny-f32", "rounding-tiny-f64",
 }  # fmt: skip
 
 pytestmark = pytest.mark.slow

@@ -5,14 +5,14 @@
 #include <x86intrin.h>
 
 #include "../../native/common/ct.h"
-#include "driver.h"
+#include "driver_hint_table.h"
 
 enum { SIZE = 1 << 16, BATCH = 2000, CUTS = 12 };
 
 /* What a measurement works on; secrets are put here for one class or the other, and the kernel sees these addresses only. */
 static uint8_t key[16] __attribute__((aligned(64))), a[SIZE] __attribute__((aligned(64))), b[SIZE] __attribute__((aligned(64)));
 static uint8_t out[SIZE] __attribute__((aligned(64))), scratch[SIZE] __attribute__((aligned(64)));
-static uint64_t *table, weights[8], xs[8], clipped;
+static uint64_t *table, weights[8], xs[8], clipped, thresholds[2 * HINT_THRESHOLDS];
 static volatile int sink;
 
 /* Both classes are put there by the same instructions, or the kernel would find its cache lines and store buffers in two states. */
@@ -98,6 +98,11 @@ static void run_uniform(void)
     sink = sa_ring_sample(table, SA_UNIFORM, (void *)out, 1, key, 7, 5, scratch, SIZE);
 }
 
+static void run_gaussian(void)
+{
+    sink = sa_hint_gaussian(thresholds, HINT_THRESHOLDS, (void *)out, 1024, key, 7, 5, scratch, SIZE);
+}
+
 static void put_singles(int class) /* zeros, or anything, of which a quarter is clipped */
 {
     singles(class, 0);
@@ -130,6 +135,7 @@ static const struct {
     {"ternary", put_key, run_ternary},
     {"binomial", put_key, run_binomial},
     {"uniform", put_key, run_uniform},
+    {"gaussian", put_key, run_gaussian},
     {"rounding", put_singles, run_rounding},
     {"rounding-tiny-f32", put_tiny_singles, run_rounding},
     {"rounding-tiny-f64", put_tiny_doubles, run_rounding_doubles},
@@ -195,14 +201,13 @@ static double measure(size_t kernel, size_t batches)
     return worst;
 }
 
-#include "driver_ring_table.h"
-
 int main(int argc, char **argv)
 {
     const size_t batches = argc > 1 ? (size_t)atoi(argv[1]) : 20;
     uint64_t inverse[8];
     const char *name;
     table = ring_table(1024, ring_moduli[2]);
+    hint_thresholds(thresholds, HINT_THRESHOLDS, 3);
     for (size_t i = 0; i < 8; i++)
         xs[i] = i + 1;
     if (sa_ring_scratch_bytes(1024) > SIZE || sa_shamir_weights_u64(xs, 5, weights, inverse) != SA_OK)

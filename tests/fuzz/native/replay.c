@@ -6,6 +6,7 @@
 
 int fuzz_bits(const uint8_t *data, size_t size);
 int fuzz_encode(const uint8_t *data, size_t size);
+int fuzz_hint(const uint8_t *data, size_t size);
 int fuzz_mask(const uint8_t *data, size_t size);
 int fuzz_residues(const uint8_t *data, size_t size);
 int fuzz_rlwe(const uint8_t *data, size_t size);
@@ -14,8 +15,8 @@ int fuzz_shamir(const uint8_t *data, size_t size);
 static const struct {
     const char *name;
     int (*run)(const uint8_t *data, size_t size);
-} targets[] = {{"bits", fuzz_bits}, {"encode", fuzz_encode}, {"mask", fuzz_mask},
-               {"residues", fuzz_residues}, {"rlwe", fuzz_rlwe}, {"shamir", fuzz_shamir}};
+} targets[] = {{"bits", fuzz_bits}, {"encode", fuzz_encode}, {"hint", fuzz_hint},
+               {"mask", fuzz_mask}, {"residues", fuzz_residues}, {"rlwe", fuzz_rlwe}, {"shamir", fuzz_shamir}};
 
 /* Lines of up to 100,000 characters: two digits a byte, up to # or the end; a dash alone is an input without bytes. */
 int main(int argc, char **argv)

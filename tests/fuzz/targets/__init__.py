@@ -29,6 +29,8 @@ TARGETS = {
     "ckks_server": "ckks:ToServer",
     "ckks_client": "ckks:ToClient",
     "ckks_holder": "ckks:ToHolder",
+    "oneshot_server": "oneshot:ToServer",
+    "oneshot_client": "oneshot:ToClient",
 }
 
 

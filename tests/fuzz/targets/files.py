@@ -16,6 +16,7 @@ from secagg.cli.toml import read_params, write_params
 from secagg.errors import DecodeError, InputError, ParameterError, PeerError
 from secagg.identity import PublicKey
 from secagg.integrations.policy import Policy
+from support.committee import Committee
 from support.encrypted import Encrypted
 from support.federation import Federation
 from support.live import ENCODINGS
@@ -33,6 +34,8 @@ def examples() -> list[Params]:
         Params(clients=4, layout=nest, encoding=FixedPoint(clip=1.0, bits=8), threat="semi-honest"),
         Encrypted.make_params(5),
         Encrypted.make_params(4, reveal="holder", threat="semi-honest"),
+        Committee.make_params(5),
+        Committee.make_params(200, committee=50, packing=4, threshold=38, corrupt=10, min_clients=100),
     ]
 
 
@@ -78,7 +81,7 @@ class ParamsBytes:
         assert made.to_bytes() == given
 
     def seeds(self) -> list[bytes]:
-        changes = [bytes([0, at % 6, 1, 6, at, 9, 2, 1, 2]) for at in range(30)]
+        changes = [bytes([0, at % 8, 1, 6, at, 9, 2, 1, 2]) for at in range(40)]
         return [*(b"\x01" + good for good in self._good), *changes]
 
 
@@ -162,7 +165,7 @@ class PolicyFile(OneFile):
 
     def seeds(self) -> list[bytes]:
         return [
-            b'protocols = ["pairwise", "ckks"]\nthreat = "malicious"\nmin_honest = 3\nmin_clients = 4\n',
+            b'protocols = ["pairwise", "ckks", "oneshot"]\nthreat = "malicious"\nmin_honest = 3\nmin_clients = 4\n',
             b"corrupt = 0.25\nmax_rounds_per_setup = 16\nledger = false\nleast_max_weight = 10\nrefusing_encodings = true\n",
         ]
 
@@ -171,8 +174,9 @@ class ReceiptFile:
     """`Receipt.from_json` and `verify`."""
 
     def __init__(self) -> None:
-        self._table = Federation(3)
-        self._table.round()
+        self._tables = [Federation(3), Committee(3)]
+        for table in self._tables:
+            table.round()
 
     def run(self, data: bytes) -> None:
         try:
@@ -180,13 +184,14 @@ class ReceiptFile:
         except DecodeError:
             return
         assert Receipt.from_json(made.to_json()) == made
-        try:
-            made.verify(self._table.roster, self._table.params)
-        except (PeerError, InputError, ParameterError):
-            return
-        assert made == self._table.server.result(1).receipt, "a receipt that nobody signed"
+        for table in self._tables:
+            try:
+                made.verify(table.roster, table.params)
+            except (PeerError, InputError, ParameterError):
+                continue
+            assert made == table.server.result(1).receipt, "a receipt that nobody signed"
 
     def seeds(self) -> list[bytes]:
         other = Encrypted(3)
         other.round()
-        return [each.server.result(1).receipt.to_json().encode() for each in (self._table, other)]
+        return [each.server.result(1).receipt.to_json().encode() for each in (*self._tables, other)]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from fuzz.recipe import CHANGES, Recipe, change
 from secagg.errors import AuthenticationError, DecodeError
 from secagg.protocols.ckks.messages import decoders as ckks_decoders
-from secagg.protocols.pairwise.messages import Kind, answer_decoder
+from secagg.protocols.oneshot.messages import decoders as oneshot_decoders
+from secagg.protocols.pairwise.messages import answer_decoder
 from secagg.protocols.pairwise.messages import decoders as pairwise_decoders
 from secagg.wire import Chunk, Envelope, decode_body, decode_frame, encode_body, encode_chunk, open_envelope
+from support.committee import Committee
 from support.encrypted import Encrypted
 from support.federation import Federation
 
@@ -18,9 +22,9 @@ KEY = bytes(31) + b"\x01"
 
 
 def session_frames() -> list[bytes]:
-    """Every frame of a round of each protocol, the long ones of ckks aside."""
+    """Every frame of a round of each protocol, the long ones aside."""
     found = []
-    for made in (Federation(3), Encrypted(3)):
+    for made in (Federation(3), Encrypted(3), Committee(3)):
         made.round()
         found += [frame for _, frame in made.up + made.down]
     return [frame for frame in found if len(frame) < 1 << 12]
@@ -55,13 +59,13 @@ class Bodies:
     """`decode_body` of every kind of body: the first byte says which, the second whether the rest is bytes or a recipe."""
 
     def __init__(self) -> None:
-        self._decoders = [*pairwise_decoders.values(), *ckks_decoders.values(), answer_decoder]
+        of_kind: dict[int, Any] = {**pairwise_decoders, **ckks_decoders, **oneshot_decoders}
+        self._decoders = [*of_kind.values(), answer_decoder]
         self._bodies: list[tuple[int, object]] = []
         for frame in session_frames():
             kind, outer = decode_frame(frame, max_bytes=LIMIT)
             if isinstance(outer, Envelope):
-                decoder = pairwise_decoders[Kind(kind)] if kind < 16 else ckks_decoders[kind]
-                self._bodies.append((self._decoders.index(decoder), msgspec.msgpack.decode(outer.payload)))
+                self._bodies.append((self._decoders.index(of_kind[kind]), msgspec.msgpack.decode(outer.payload)))
 
     def run(self, data: bytes) -> None:
         recipe = Recipe(data)

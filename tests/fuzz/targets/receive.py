@@ -17,6 +17,7 @@ import msgspec
 from fuzz.recipe import Recipe, change
 from fuzz.targets.frames import encode
 from secagg.errors import AbortError, PeerError
+from secagg.protocols.oneshot.server import share_chunks
 from secagg.wire import HOLDER, SERVER, Chunk, Envelope, decode_frame, encode_chunk
 from secagg.wire.frames import _encoder, _header, _statement
 from support.federation import Federation
@@ -122,6 +123,8 @@ def _put_back(server: Any, saved: dict[str, Any]) -> None:
     state.equivocations.clear()
     if state.phase in ("masked", "encrypted"):
         state.bulk = server._core._new_bulk()
+        if hasattr(state.bulk, "expect"):
+            state.bulk.expect(share_chunks(state.params, len(state.batch.setup.ids)))
     elif state.phase == "decrypt":
         state.bulk._lanes = None
 

@@ -16,6 +16,7 @@ from secagg.protocols.memory import Record
 from secagg.store import Ledger, read_sent
 from secagg.store.ledger import _checksum
 from secagg.store.snapshot import open_snapshot, seal_snapshot
+from support.committee import Committee
 from support.encrypted import Encrypted
 from support.federation import Federation
 
@@ -62,6 +63,7 @@ class Snapshots:
         for table, phases in (
             (Federation(4, rounds_per_setup=2, min_clients=3), ("keys", "shares", "masked", "unmask")),
             (Encrypted(4, rounds_per_setup=2, min_clients=3), ("keys", "encrypted", "decrypt")),
+            (Committee(4, rounds_per_setup=2, min_clients=3), ("keys", "masked", "reveal")),
         ):
             for round_id in (1, 2):
                 table.server.open_round(round_id)
