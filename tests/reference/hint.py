@@ -105,7 +105,7 @@ def joined(a, slot):
 
 
 def times_small(a, s, q, count):
-    """The first coefficients of the product with a polynomial of small signed ones, as `multiply` has it, or by its definition."""
+    """The first coefficients of a product with small signed ones: few by its definition, others as `multiply` has it."""
     n = len(a)
     if count <= FEW:
         turned = [-x for x in reversed(s)]
