@@ -187,4 +187,3 @@ def test_digits(rng, width):
             packed.unpack_digits(bad, width, len(values))
         with pytest.raises(errors.InputError):
             engine_packed.unpack_digits(np.array(bad, np.uint64), width, len(values))
-

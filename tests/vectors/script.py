@@ -13,6 +13,37 @@ def common(a, b):
     return bisect_left(range(end), True, key=lambda i: a[: i + 1] != b[: i + 1])
 
 
+class Pieces:
+    """Finds what a frame has in common with frames that are known already."""
+
+    SIZE = 24  # bytes in common that are worth a piece
+
+    def __init__(self):
+        self.frames, self.blocks = {}, {}
+
+    def add(self, name, data):
+        self.frames[name] = data
+        for at in range(0, len(data) - self.SIZE + 1, self.SIZE):
+            self.blocks.setdefault(data[at : at + self.SIZE], (name, at))
+
+    def cut(self, frame):
+        """Return the frame as bytes, and as (name, start, stop) of frames that have the same there."""
+        out, done, at = [], 0, 0
+        while at + self.SIZE <= len(frame):
+            name, there = self.blocks.get(frame[at : at + self.SIZE], (None, 0))
+            if name is None:
+                at += 1
+                continue
+            other = self.frames[name]
+            before = common(frame[done:at][::-1], other[:there][::-1])
+            stop = common(frame[at:], other[there:])
+            if at - before > done:
+                out.append(frame[done : at - before])
+            out.append([name, there - before, there + stop])
+            done = at = at + stop
+        return [*out, frame[done:]] if done < len(frame) else out
+
+
 class Script:
     """The cases of a file, to which sessions add one after the other; a session has its `server` and its `cases`."""
 
