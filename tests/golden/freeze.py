@@ -74,7 +74,7 @@ def _frames(protocol: str) -> list[dict[str, Any]]:
                 signer = _signer(fields[1])
                 made |= {"signer": signer.hex(), "body": text(reference.opened(kind, fields, signer))}
             out.append(made)
-        if case["op"] == "answer" and found[ANSWER] < SAMPLES:
+        if case["op"] == "answer" and ANSWER in KINDS[protocol] and found[ANSWER] < SAMPLES:
             found[ANSWER] += 1
             plain = case["output"]["plaintext"]
             out.append(
@@ -102,7 +102,11 @@ def _round(protocol: str, folder: Path) -> dict[str, Any]:
     quiet = {"éva"} if protocol == "oneshot" else set()
     parties: dict[str, Client | KeyHolder | Member] = {
         name: (Member if name in quiet else Client)(
-            params, me=name, identity=key, roster=roster, ledger=folder / f"{'member' if name in quiet else name}.ledger"
+            params,
+            me=name,
+            identity=key,
+            roster=roster,
+            ledger=folder / f"{'member' if name in quiet else name}.ledger",
         )
         for name, key in keys.items()
     }
