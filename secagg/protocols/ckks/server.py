@@ -205,10 +205,11 @@ class CkksServer(Serving[ServerState]):
     def _close_encrypted(self) -> None:
         key, current = self._state.open()
         ids = self._roster.ids
+        # They may have lost the key; and so many may have that this round ends here.
+        key.shown -= {c for c in self._names(current.participants) if c not in current.headers}
         current.context, current.survivors = one_model(self._params, {
             rank: current.complete[ids[rank]] for rank in current.participants if ids[rank] in current.complete
         })  # fmt: skip
-        key.shown -= {c for c in self._names(current.participants) if c not in current.headers}  # it may have been lost
         names = self._names(current.survivors)
         current.account = account_digest(
             self.session, current.round_id, self._params.hash, key.hash, self._roster.hash(), current.participants_hash,

@@ -219,12 +219,11 @@ class OneshotServer(Serving[ServerState]):
     def _close_masked(self) -> None:
         batch, setup, current = self._state.setup()
         ids = self._roster.ids
+        # They may have lost the keys; and so many may have that this round ends here.
+        batch.shown -= {c for c in self._names(current.participants) if c not in current.headers}
         current.context, current.survivors = one_model(self._params, {
             rank: current.complete[ids[rank]] for rank in current.participants if ids[rank] in current.complete
         })  # fmt: skip
-        batch.shown -= {
-            c for c in self._names(current.participants) if c not in current.headers
-        }  # it may have been lost
         names = self._names(current.survivors)
         uploads = {name: current.headers[name][1].tag for name in names}
         current.account = account_digest(
