@@ -67,7 +67,8 @@ const struct sa_impl *sa_impl(void)
 const struct sa_ring_impl *sa_ring_kernels(const struct sa_impl *impl, unsigned bits)
 {
     const struct sa_ring_impl *ring = impl->ring;
-    while ((ring->requires & ~sa_cpu_features()) != 0 || bits > ring->max_bits)
+    /* The last one needs no features, and gets what no other is for. */
+    while (ring->otherwise != NULL && ((ring->requires & ~sa_cpu_features()) != 0 || bits > ring->max_bits))
         ring = ring->otherwise;
     return ring;
 }

@@ -44,9 +44,10 @@ def committee_corrupt(clients: int, committee: int, corrupt: int) -> int:
 def most_packing(committee: int, corrupt: int, threshold: int, threat: str) -> int:
     """Return the largest rho that keeps secrets secret and, where the server may lie, lets one set be opened a round; 0 if none.
 
-    Secrecy: ``threshold - rho >= corrupt``. One set: ``2 * (threshold - rho + 1) > committee + corrupt``.
+    Secrecy: ``threshold - rho >= corrupt``, and at least 1, or a single member's share would tell of them. One set:
+    ``2 * (threshold - rho + 1) > committee + corrupt``.
     """
-    most = threshold - corrupt
+    most = threshold - max(corrupt, 1)
     if threat == "malicious":
         most = min(most, threshold - (committee + corrupt) // 2)
     return max(0, most)
@@ -78,6 +79,10 @@ def check(params: Params) -> None:
     whole("threshold", threshold, 2, size)
     whole("packing", rho, 1, size)
     corrupt = committee_corrupt(params.clients, size, int(params.corrupt))
+    if threshold <= rho:
+        raise ParameterError(
+            f"threshold={threshold}, packing={rho}: a single member's share would tell of the secrets; need threshold > packing"
+        )
     if threshold < corrupt + rho:
         raise ParameterError(
             f"threshold={threshold}, packing={rho}: {corrupt} corrupt members of {size} would learn of the secrets; "

@@ -12,7 +12,7 @@
 /* Widths whose units have 32 to 62 bits. */
 SA_INLINE int in_units(unsigned lane_bits, unsigned w)
 {
-    return w >= 8 && w < lane_bits;
+    return 64 / lane_bits * w >= 32 && w < lane_bits;
 }
 
 /* CT: secret=a, b, mask; public=none */

@@ -15,7 +15,7 @@
 /* Widths whose units have 32 to 63 bits. */
 SA_INLINE int in_units(unsigned lane_bits, unsigned w)
 {
-    return w >= 8 && w < lane_bits;
+    return 64 / lane_bits * w >= 32 && w < lane_bits;
 }
 
 /* The words of eight lanes-in-gaps as units. CT: secret=v; public=lane_bits, w */

@@ -172,8 +172,11 @@ def _transforms(ring: MaskRing, coefficients: I64, *, small: bool) -> U64:
     plan = ring.plan
     polys = aligned_words(plan.primes, plan.degree)
     for row, prime in zip(polys, plan.rings, strict=True):
-        if small:
-            row[:] = (coefficients + (coefficients >> 63 & prime.modulus)).astype(np.uint64)
+        if small:  # in place: a temporary would stay in memory
+            signed = row.view(np.int64)
+            np.right_shift(coefficients, 63, out=signed)
+            signed &= prime.modulus
+            signed += coefficients
         else:
             row[:] = (coefficients % prime.modulus).astype(np.uint64)
         _kernels.ring_forward(prime, row[np.newaxis])
@@ -213,7 +216,9 @@ class MaskSecret(KeyObject):
         self.ring = ring
         self._seed = exactly(seed, SEED_BYTES, "seed of a mask secret")
         self._error_key = hkdf(self._seed, "hint/e", *ring._fields(), length=PUBLIC_BYTES)
-        self._transformed = _transforms(ring, self.coefficients(), small=True)
+        secret = self.coefficients()
+        self._transformed = _transforms(ring, secret, small=True)
+        secret.fill(0)
 
     def __repr__(self) -> str:
         return f"<MaskSecret in {self.ring}>"

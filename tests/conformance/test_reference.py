@@ -22,6 +22,7 @@ from secagg import FixedPoint, Integer, Layout, Params, _kernels
 from secagg.hazmat import kdf, prg, shamir, transcript
 from secagg.protocols.ckks import transitions as ckks_transitions
 from secagg.protocols.machine import diagram
+from secagg.protocols.oneshot import transitions as oneshot_transitions
 from secagg.protocols.pairwise import dealing, graph, transitions
 from secagg.testing import Network
 from secagg.wire import ChunkPlan
@@ -202,16 +203,19 @@ def tables(module):
     return [table for name in module.__all__ if isinstance(table := getattr(module, name), dict)]
 
 
-@pytest.mark.parametrize("name, module, count", [("pairwise", transitions, 3), ("ckks", ckks_transitions, 3)])
+@pytest.mark.parametrize(
+    "name, module, count",
+    [("pairwise", transitions, 3), ("ckks", ckks_transitions, 3), ("oneshot", oneshot_transitions, 3)],
+)
 def test_spec_draws_the_tables(name, module, count):
     text = (SPEC / f"{name}.md").read_text(encoding="utf-8")
     assert len(tables(module)) == count
     for table in tables(module):
         assert f"```mermaid\n{diagram(table)}\n```" in text
-    assert name != "ckks" or "```mermaid\nsequenceDiagram" in text
+    assert "```mermaid\nsequenceDiagram" in text
 
 
-LABELS = re.compile(r'(?:digest\(\s*|hkdf\(\s*[\w.]+, |_derive\()"([^"]+)"')
+LABELS = re.compile(r'(?:digest\(\s*|(?:hkdf|derived)\(\s*[\w.]+, |_derive\()"([^"]+)"')
 
 
 def test_specs_name_every_label_each_where_it_is_used():
@@ -225,6 +229,7 @@ def test_specs_name_every_label_each_where_it_is_used():
             into |= dict.fromkeys(LABELS.findall(path.read_text(encoding="utf-8")), path.parent.name)
     assert found.keys() >= {"frame", "setup", "account", "mask", "share", "rounding-seed"}
     assert found.keys() >= {"ckks-key", "ckks-pad", "ckks-result-salt", "roster-holder", "rlwe/s"}
+    assert found.keys() >= {"oneshot-setup", "oneshot-reveal", "oneshot-share", "oneshot-sharing"}
     assert [label for label in found if f"`{label}`" not in "".join(pages.values())] == []
     for protocol, page in pages.items():
         assert [label for label, where in found.items() if where == protocol and f"`{label}`" not in page] == []

@@ -9,21 +9,17 @@ import numpy as np
 import pytest
 
 from secagg import FixedPoint, Integer, Layout, Params, simulate
-from secagg.errors import AbortError, AuthenticationError, DecodeError, InputError, ParameterError
+from secagg.errors import AbortError, AuthenticationError, DecodeError, ParameterError
 from secagg.protocols.ckks.messages import result_commitment
 from secagg.wire import HOLDER, SERVER
+from support import inputs
 from support.encrypted import MODES, Encrypted, uploads
 
-EXAMPLE = np.zeros(5, np.float32)
-
-
-def updates(n=3, value=0.25, length=5):
-    return {f"c{i}": np.full(length, value, np.float32) for i in range(n)}
+CKKS = {"protocol": "ckks", "reveal": "server"}
 
 
 def params(n=3, **changes):
-    base = {"length": 5, "encoding": FixedPoint(clip=1.0, bits=16), "protocol": "ckks", "reveal": "server"}
-    return Params(clients=n, **{**base, **changes})
+    return inputs.params(n, **{**CKKS, **changes})
 
 
 def awaiting_client(**changes):
@@ -34,27 +30,13 @@ def awaiting_client(**changes):
     return f.clients["c0"]
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("bad", inputs.BAD_NUMBERS)
 def test_fault_37_nan_and_inf_are_refused_and_the_client_goes_on(bad):
-    client = awaiting_client()
-    update = np.zeros(5, np.float32)
-    update[3] = bad
-    for act in (client.submit, client.stream):
-        with pytest.raises(InputError):
-            act(update)
-    assert client.awaiting is not None
-    assert client.outbox() == []
-    client.submit(np.zeros(5, np.float32))
-    assert client.awaiting is None
-    assert len(client.outbox()) == 3
+    inputs.check_number(awaiting_client(), bad)
 
 
 def test_fault_38_values_above_the_clip_are_clipped_and_counted_or_refused():
-    result = simulate(updates(value=3.0), params())
-    assert result.clipped == 15
-    np.testing.assert_allclose(result.mean, 1.0, atol=1e-4)
-    with pytest.raises(InputError):
-        simulate(updates(value=3.0), params(encoding=FixedPoint(clip=1.0, bits=16, overflow="refuse")))
+    inputs.check_clip(**CKKS)
 
 
 @pytest.mark.parametrize("reveal, threat", MODES)
@@ -67,10 +49,7 @@ def test_fault_39_the_same_seed_rounds_alike_in_every_mode_and_protocol(reveal, 
 
 
 def test_fault_41_empty_updates_are_refused():
-    with pytest.raises(ParameterError):
-        params(length=0)
-    with pytest.raises(InputError):
-        awaiting_client().submit(np.zeros(0, np.float32))
+    inputs.check_empty(awaiting_client(), **CKKS)
 
 
 def test_fault_42_long_vectors_travel_as_many_frames():
@@ -87,32 +66,19 @@ def test_fault_42_long_vectors_travel_as_many_frames():
     assert big.segments[1].number(big.segments[1].chunks - 1) > 1 << 21
 
 
-@pytest.mark.parametrize(
-    "bad", [np.zeros(4, np.float32), np.zeros((5, 1), np.float32), np.array(["x"] * 5), None, {"a": 1.0}]
-)
+@pytest.mark.parametrize("bad", inputs.BAD_SHAPES)
 def test_fault_43_shape_and_dtype_mismatches_are_refused(bad):
-    client = awaiting_client()
-    with pytest.raises(InputError):
-        client.submit(bad)
-    assert client.awaiting is not None
+    inputs.check_shape(awaiting_client(), bad)
 
 
 def test_fault_44_non_contiguous_and_big_endian_arrays_are_right():
-    base = np.linspace(-0.5, 0.5, 10, dtype=np.float64)
-    ways = [base[::2], base[::2].astype(">f8"), np.ascontiguousarray(base[::2])]
-    nearest = params(encoding=FixedPoint(clip=1.0, bits=16, rounding="nearest"))
-    sums = [simulate(dict.fromkeys(("c0", "c1", "c2"), way), nearest) for way in ways]
-    for result in sums:
-        np.testing.assert_array_equal(result.integer_sum, sums[0].integer_sum)
+    inputs.check_arrays(**CKKS)
 
 
 @pytest.mark.parametrize("reveal, threat", MODES)
 def test_fault_45_weight_zero_contributes_nothing_and_total_zero_is_an_error(reveal, threat):
-    given = {"c0": np.full(5, 0.5, np.float32), "c1": np.full(5, -0.5, np.float32), "c2": np.full(5, -1, np.float32)}
+    inputs.check_weight_zero(protocol="ckks", reveal=reveal, threat=threat)
     weighted = params(max_weight=8, reveal=reveal, threat=threat)
-    result = simulate(given, weighted, weights={"c0": 3, "c1": 1, "c2": 0})
-    assert result.weight == 4
-    np.testing.assert_allclose(result.mean, 0.25, atol=1e-4)
     f = Encrypted(3, params=weighted)
     f.server.open_round(1)
     f.phase()
@@ -120,7 +86,7 @@ def test_fault_45_weight_zero_contributes_nothing_and_total_zero_is_an_error(rev
     for name, frames in f.requests().items():
         if name != HOLDER:
             f.clients[name].receive(frames[0])
-            f.clients[name].submit(given[name], weight=0)
+            f.clients[name].submit(inputs.SIGNS[name], weight=0)
             sent += [(name, frame) for frame in f.clients[name].outbox()]
     f.bring(sent)
     f.server.close_phase()
@@ -129,20 +95,13 @@ def test_fault_45_weight_zero_contributes_nothing_and_total_zero_is_an_error(rev
     assert "weights sum to 0" in str(f.errors[HOLDER])  # the holder knows, and releases nothing
 
 
-@pytest.mark.parametrize("weight", [-1, float("nan"), 0.5, True, 9, None])
+@pytest.mark.parametrize("weight", inputs.BAD_WEIGHTS)
 def test_fault_46_bad_weights_are_refused(weight):
-    client = awaiting_client(max_weight=8)
-    with pytest.raises(InputError):
-        client.submit(EXAMPLE, weight=weight)
-    assert client.awaiting is not None
+    inputs.check_weight(awaiting_client(max_weight=8), weight)
 
 
 def test_fault_47_and_48_counts():
-    with pytest.raises(ParameterError, match="at least 2"):
-        params(1)
-    with pytest.raises(ParameterError, match="min_honest"):
-        params(2)
-    np.testing.assert_allclose(simulate(updates(2), params(2, min_honest=1)).mean, 0.25, atol=1e-4)
+    inputs.check_two_clients(**CKKS)
     for threshold in (0, 2, 4):  # there are no shares
         with pytest.raises(ParameterError, match="pairwise"):
             params(threshold=threshold)

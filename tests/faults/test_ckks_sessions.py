@@ -61,6 +61,19 @@ def test_fault_48c_out_of_one_round_a_client_returns_with_or_without_its_state(f
     f.check(SAMPLE, 4)
 
 
+def test_fault_48c_so_many_lost_the_key_that_a_round_failed_are_sent_it_again():
+    f = Encrypted(5, rounds_per_setup=50)
+    f.round(1)
+    key = f.key_hash
+    for name in f.ids[:3]:
+        f.clients[name] = f.new_client(name)
+    with pytest.raises(ThresholdError, match="survivors"):
+        f.round(2)
+    f.round(3)
+    f.check(f.ids, 3)
+    assert f.key_hash == key
+
+
 def test_fault_48d_a_new_key_in_band_when_the_old_ones_rounds_are_used_up(fed):
     f = fed
     phases, hashes = [], set()

@@ -1,48 +1,19 @@
-"""What goes wrong in a oneshot round, by the numbers of the table: who is lost, who repeats, who lies."""
+"""Faults 1 to 15 and 48b to 48d of the oneshot protocol: who is lost, who repeats, who comes late."""
 
 import numpy as np
 import pytest
 
-from secagg import Client, Member
+from secagg import Member
 from secagg.errors import (
-    AbortError,
     AuthenticationError,
     EquivocationError,
-    InputError,
-    ParameterError,
     PeerError,
-    StateError,
     ThresholdError,
 )
-from secagg.hazmat import field
-from secagg.protocols.oneshot import sharing
 from secagg.protocols.oneshot.messages import Kind
-from support.committee import SESSION, Committee, make_params
+from support.committee import SESSION, Committee, refused
 
 MASKED, REVEAL = Kind.MASKED_REQUEST, Kind.REVEAL_REQUEST
-
-
-def refused(party, frame, words=None, error=PeerError):
-    """The frame is refused, and the party is as it was."""
-    before = party._core.freeze(), list(party._core._state.out)
-    with pytest.raises(error, match=words):
-        party.receive(frame)
-    assert (party._core.freeze(), party._core._state.out) == before
-
-
-def lie(monkeypatch, *liars):
-    """Let members of this process answer with another sum than that of their shares."""
-    honest, answered = sharing.add_shares, []
-
-    def add(shares):
-        answered.append(1)
-        total = honest(shares)
-        if len(answered) - 1 in liars:
-            wrong = (int.from_bytes(total[:8], "little") + 1) % field.P
-            return wrong.to_bytes(8, "little") + total[8:]
-        return total
-
-    monkeypatch.setattr(sharing, "add_shares", add)
 
 
 def test_a_whole_session_is_exact():
@@ -211,198 +182,6 @@ def test_fault_15_a_lost_answer_comes_again_byte_for_byte():
     f.exact(f.server.result(1), f.ids)
 
 
-def test_fault_17_a_share_that_the_server_changed_is_refused():
-    f = Committee(5)
-    f.until("reveal")
-    for to, frame in f.asked(REVEAL).items():
-        body = f.body(frame)
-        broken = bytes([body.sealed[0] ^ 1]) + body.sealed[1:]
-        refused(f.clients[to], f.forged(frame, sealed=broken), "not the one its client signed for")
-        refused(f.clients[to], f.forged(frame, sealed=body.sealed[:-1]))
-        f.clients[to].receive(frame)
-        for out in f.clients[to].outbox():
-            f.server.receive(out)
-    f.server.close_phase()
-    f.exact(f.server.result(1), f.ids)
-
-
-def test_fault_17_a_client_that_sealed_rubbish_is_complained_of_and_the_round_ends(monkeypatch):
-    f = Committee(5)
-    f.until("masked")
-    requests = f.requests()
-    honest = sharing.seal_shares
-
-    def rubbish(*args):
-        boxes = honest(*args)
-        return [bytes(len(box)) for box in boxes] if args[5] == "c3" else boxes
-
-    monkeypatch.setattr("secagg.protocols.oneshot.client.seal_shares", rubbish)
-    f.bring(f.hand(requests))
-    f.server.close_phase()
-    f.carry()
-    with pytest.raises(AbortError, match="could not open shares of c3"):
-        f.server.close_phase()
-
-
-def test_fault_18_a_frame_under_another_name_is_refused():
-    f = Committee(5)
-    f.until("masked")
-    sent = f.hand(f.requests())
-    name, frame = sent[-1]
-    with pytest.raises(AuthenticationError):
-        f.server.receive(f.forged(frame, signer="c0"))
-    with pytest.raises(AuthenticationError):
-        f.server.receive(frame, sender="c0")
-    assert name != "c0"
-
-
-@pytest.mark.parametrize("key", [bytes(32), b"\x01" + bytes(31), b"\xff" * 32])
-def test_fault_19_weak_keys_are_refused(key):
-    f = Committee(5)
-    f.server.open_round(1)
-    requests = f.requests()
-    refused(f.clients["c0"], f.forged(requests["c0"][0], server_key=key), error=AuthenticationError)
-    sent = f.hand(requests)
-    with pytest.raises(AuthenticationError):
-        f.server.receive(f.forged(sent[0][1], channel_key=key))
-
-
-def test_fault_22_equal_and_reflected_keys_are_refused():
-    f = Committee(5)
-    f.server.open_round(1)
-    sent = dict(f.hand(f.requests()))
-    f.bring([("c0", sent["c0"])])
-    with pytest.raises(AuthenticationError, match="twice"):
-        f.server.receive(f.forged(sent["c1"], channel_key=f.body(sent["c0"]).channel_key))
-    with pytest.raises(AuthenticationError, match=r"reflected|twice"):
-        f.server.receive(f.forged(sent["c1"], channel_key=f.body(sent["c1"]).server_key))
-
-
-def test_fault_24_a_lying_member_is_named_and_the_sum_is_right(monkeypatch):
-    f = Committee(20, corrupt=1, threshold=16, packing=2)
-    f.until("reveal")
-    lie(monkeypatch, 3, 11)
-    result = f.finish(1)
-    f.exact(result, f.ids)
-    assert sorted(result.blamed) == sorted([f.ids[3], f.ids[11]])
-
-
-def test_fault_24_with_no_answers_to_spare_a_lie_ends_the_round(monkeypatch):
-    f = Committee(5)
-    f.until("reveal")
-    f.carry(silent={"c4"})
-    lie(monkeypatch)
-    f2 = Committee(5)
-    f2.until("reveal")
-    lie(monkeypatch, 2)
-    f2.carry(silent={"c4"})
-    with pytest.raises(AbortError):
-        f2.server.close_phase()
-    f.server.close_phase()
-    f.exact(f.server.result(1), f.ids)
-
-
-def test_fault_27_and_36_a_member_answers_for_one_set_a_round():
-    f = Committee(7, min_clients=5)
-    f.until("reveal")
-    frames = f.asked(REVEAL)
-    for to, frame in frames.items():
-        body = f.body(frame)
-        box, path = len(body.sealed) // 7, len(body.paths) // 7
-        fewer = f.forged(frame, headers=body.headers[1:], sealed=body.sealed[box:], paths=body.paths[path:])
-        f.clients[to].receive(frame)
-        refused(f.clients[to], fewer, "another set", EquivocationError)
-        for out in f.clients[to].outbox():
-            f.server.receive(out)
-    f.server.close_phase()
-    f.exact(f.server.result(1), f.ids)
-    for to, frame in frames.items():  # nor in the next round, nor under new keys
-        refused(f.clients[to], f.forged(frame, participants=list(range(6))))
-
-
-def test_fault_28_and_51_nor_after_a_restart_from_an_old_state(tmp_path):
-    f = Committee(5, min_clients=4, ledgers=tmp_path)
-    f.until("reveal")
-    old = {name: f.clients[name].snapshot() for name in f.ids}
-    frames = f.asked(REVEAL)
-    answers = {}
-    for to, frame in frames.items():
-        f.clients[to].receive(frame)
-        answers[to] = f.clients[to].outbox()
-        f.clients[to].close()
-        again = f.restore(to, old[to])
-        body = f.body(frame)
-        box, path = len(body.sealed) // 5, len(body.paths) // 5
-        fewer = f.forged(frame, headers=body.headers[1:], sealed=body.sealed[box:], paths=body.paths[path:])
-        refused(again, fewer, "another set", EquivocationError)
-        again.receive(frame)
-        assert again.outbox() == answers[to]
-        f.clients[to] = again
-
-
-def test_fault_28_new_keys_do_not_reopen_a_round_that_was_answered():
-    f = Committee(5)
-    f.server.open_round(2)
-    f.finish(2)
-    keys = f.down[0][1]
-    for first in (1, 2):
-        refused(f.clients["c0"], f.forged(keys, first_round=first, server_key=bytes(31) + b"\x09"))
-
-
-def test_fault_30_strangers_and_repeats_in_lists_are_refused():
-    f = Committee(5, min_clients=4)
-    f.until("masked")
-    for to, frame in f.asked(MASKED).items():
-        for ranks in ([0, 1, 2, 3, 9], [0, 0, 1, 2, 3], [3, 2, 1, 0, 4], [-1, 0, 1, 2, 3]):
-            refused(f.clients[to], f.forged(frame, participants=ranks))
-        others = [rank for rank in range(5) if f.ids[rank] != to]
-        refused(f.clients[to], f.forged(frame, participants=others), "we are no participant")
-
-
-def test_fault_31_fewer_survivors_than_agreed_are_refused_by_members():
-    f = Committee(6, min_clients=5)
-    f.until("reveal")
-    for to, frame in f.asked(REVEAL).items():
-        body = f.body(frame)
-        box, path = len(body.sealed) // 6, len(body.paths) // 6
-        few = f.forged(frame, headers=body.headers[:4], sealed=body.sealed[: 4 * box], paths=body.paths[: 4 * path])
-        refused(f.clients[to], few, "fewer survivors")
-
-
-def test_fault_32_other_params_are_refused():
-    f, lax = Committee(6), make_params(6, min_clients=2, min_honest=1)
-    f.server.open_round(1)
-    requests = f.requests()
-    refused(f.clients["c0"], f.forged(requests["c0"][0], params_hash=lax.hash), "other Params", AuthenticationError)
-    f.bring(f.hand(requests))
-    f.server.close_phase()
-    for to, frame in f.asked(MASKED).items():
-        refused(f.clients[to], f.forged(frame, params_hash=lax.hash), "other Params", AuthenticationError)
-
-
-def test_fault_33_keys_that_were_exchanged_on_the_way_are_refused():
-    f = Committee(5)
-    f.until("masked")
-    for to, frame in f.asked(MASKED).items():
-        keys = f.body(frame).keys
-        mine = f.forged(keys[0], signer="c4", channel_key=bytes(31) + b"\x09")
-        refused(f.clients[to], f.forged(frame, keys=[mine, *keys[1:]]), error=AuthenticationError)
-        refused(f.clients[to], f.forged(frame, keys=[keys[0], *keys]), error=PeerError)
-        refused(f.clients[to], f.forged(frame, keys=keys[1:]), error=PeerError)
-
-
-def test_fault_35_updates_on_different_models_are_not_mixed():
-    f = Committee(7, min_clients=4)
-    f.until("masked")
-    for to, frame in f.asked(MASKED).items():
-        f.clients[to].receive(frame)
-        f.clients[to].submit(f.updates[to], context=b"other" if to in {"c1", "c2"} else b"model")
-        for out in f.clients[to].outbox():
-            f.server.receive(out)
-    f.server.close_phase()
-    f.exact(f.finish(1), ["c0", "c3", "c4", "c5", "c6"])
-
-
 def test_fault_48b_members_that_are_not_asked_for_an_update_answer():
     f = Committee(8, max_participants=6, min_clients=5)
     asked = f.ids[:6]
@@ -416,48 +195,26 @@ def test_fault_48c_back_after_a_missed_round():
     f.exact(f.round(2), f.ids)
 
 
+def test_fault_48c_so_many_lost_the_keys_that_a_round_failed_are_sent_them_again():
+    """Of a committee that kept its state, and senders without theirs: not for the rest of the batch, but for one round."""
+    f = Committee(12, committee=5, corrupt=1, threshold=4, packing=1, min_clients=9, rounds_per_setup=50)
+    f.exact(f.round(1), f.ids)
+    keys = f.setup.hash
+    for name in f.ids:
+        if name not in f.setup.ids:
+            f.clients[name] = f.new_client(name)
+    with pytest.raises(ThresholdError, match="survivors"):
+        f.round(2)
+    f.exact(f.round(3), f.ids)
+    assert f.setup.hash == keys
+
+
 def test_fault_48d_a_batch_that_is_over_is_followed_by_another():
     f = Committee(5, rounds_per_setup=1)
     f.exact(f.round(1), f.ids)
     first = f.setup.hash
     f.exact(f.round(2), f.ids)
     assert f.setup.hash != first
-
-
-def test_fault_51_the_same_secret_never_masks_two_updates(tmp_path):
-    f = Committee(5, min_clients=4, ledgers=tmp_path)
-    f.until("masked")
-    old = f.clients["c0"].snapshot()
-    request = f.requests()["c0"]
-    for frame in request:
-        f.clients["c0"].receive(frame)
-    f.clients["c0"].submit(f.updates["c0"])
-    f.clients["c0"].close()
-    again = f.restore("c0", old)
-    with pytest.raises((PeerError, InputError, AbortError)):
-        for frame in request:
-            again.receive(frame)
-        again.submit(f.updates["c0"] + 1)
-    assert again.outbox() == []
-
-
-def test_another_update_for_one_round_is_refused():
-    f = Committee(5)
-    f.until("masked")
-    for frame in f.requests()["c0"]:
-        f.clients["c0"].receive(frame)
-    f.clients["c0"].submit(f.updates["c0"])
-    with pytest.raises(StateError):
-        f.clients["c0"].submit(f.updates["c0"] + 1)
-
-
-def test_a_drawn_committee_needs_the_session_from_elsewhere():
-    params = make_params(12, committee=7, corrupt=1, threshold=5, packing=1)
-    f = Committee(12, params=params)
-    with pytest.raises(ParameterError, match="session id from elsewhere"):
-        Client(params, me="c0", identity=f.keys["c0"], roster=f.roster)
-    f.exact(f.round(1), f.ids)
-    assert len(f.setup.ids) == 7
 
 
 def test_a_member_alone_answers_and_sends_no_update(tmp_path):

@@ -1,12 +1,18 @@
 """What the parties of ckks have in common: keys and hashes, signed chunks, the checks of a header (spec of ckks, 3 to 7)."""
 
-from hashlib import sha256
+from functools import partial
 from itertools import pairwise
 
-from reference import ckks_cipher, encoding, frames
+from reference import chunks, ckks_cipher, encoding, frames
+from reference.chunks import tag
 from reference.errors import AuthenticationError, DecodeError, PeerError, refuse
 from reference.frames import HOLDER, SERVER
 from reference.hashes import digest, hkdf, u64
+
+__all__ = [
+    "Key", "box_name", "check_chunk", "check_ranks", "chunk", "commitment", "encoded", "mark", "names", "signer", "sizes",
+    "statement", "tag",
+]  # fmt: skip
 
 
 def signer(roster, sender):
@@ -97,31 +103,8 @@ def box_name(place):
 
 # -- chunks -----------------------------------------------------------------------------------------------------------
 
-
-def _statement(session, sender, key_hash, at, content):
-    return digest("ckks-chunk", session, sender.encode(), key_hash, *map(u64, at), content)
-
-
-def chunk(identity, session, sender, key_hash, at, payload):
-    """Return the signed frame of a chunk at (round, segment, index)."""
-    signature = frames.sign(identity, _statement(session, sender, key_hash, at, sha256(payload).digest()))
-    return frames.chunk(session, sender, *at, signature, payload)
-
-
-def check_chunk(fields, sizes, key_hash, verify_key):
-    """Return the SHA-256 of a chunk's payload; `sizes` gives the bytes of a payload by place."""
-    session, sender, round_id, number, index, signature, payload = fields
-    refuse((number, index) not in sizes, DecodeError, "chunk outside the vector")
-    refuse(len(payload) != sizes[number, index], DecodeError, "chunk of another length")
-    content = sha256(payload).digest()
-    frames.verify(verify_key, _statement(session, sender, key_hash, (round_id, number, index), content), signature)
-    return content
+chunk, check_chunk = (partial(each, "ckks-chunk") for each in (chunks.chunk, chunks.check_chunk))
 
 
 def sizes(settings):
     return {place: settings.size(place) for place in settings.places()}
-
-
-def tag(contents):
-    """Return the tag of all chunks from the SHA-256 of each by place."""
-    return digest("upload", b"".join(contents[place] for place in sorted(contents)))

@@ -1,4 +1,4 @@
-"""Frames of both protocols, strictly read (spec, section 2; of ckks, section 3), and what of section 1 takes keys."""
+"""Frames of all protocols, strictly read (spec, section 2; of ckks and oneshot, section 3), and what of section 1 takes keys."""
 
 import struct
 
@@ -12,16 +12,20 @@ from reference.errors import AuthenticationError, DecodeError, PeerError, refuse
 from reference.hashes import digest
 
 (CHUNK, KEYS_REQUEST, ADVERTISEMENT, SHARES_REQUEST, DEALING, MASKED_REQUEST, HEADER, UNMASK_REQUEST, UNMASK) = range(9)
+MEMBER_REQUEST, MEMBER_KEY, UPDATE_REQUEST, UPDATE_HEADER, REVEAL_REQUEST, REVEAL = range(32, 38)
 KEY_REQUEST, KEY_ANNOUNCEMENT, ENCRYPTED_REQUEST, ENCRYPTED_HEADER, DECRYPT_REQUEST, DECRYPTED = range(16, 22)
 REQUESTS = (KEYS_REQUEST, SHARES_REQUEST, MASKED_REQUEST, UNMASK_REQUEST)
 SERVER, HOLDER = "", "(key holder)"
 
-# Fields of a body: i an integer, b bytes, h a hash or key of 32 bytes, r ranks, f frames, d a delivery or nil, n bytes or nil.
+# Fields of a body: i an integer, b bytes, h a hash or key of 32 bytes, r ranks, f frames, d a delivery or nil, n bytes or nil,
+# k frames or nil.
 BODIES = {
     KEYS_REQUEST: "iihhh", ADVERTISEMENT: "iihhhb", SHARES_REQUEST: "if", DEALING: "ihbbb", MASKED_REQUEST: "ihrd",
     HEADER: "ihhhhhhr", UNMASK_REQUEST: "ihrfd", UNMASK: "ihbbr",
     KEY_REQUEST: "iihh", KEY_ANNOUNCEMENT: "iihhhb", ENCRYPTED_REQUEST: "ihhrn", ENCRYPTED_HEADER: "ihhhhbh",
     DECRYPT_REQUEST: "ihhrfbh", DECRYPTED: "ihhbbh",
+    MEMBER_REQUEST: "iihhh", MEMBER_KEY: "iihhhh", UPDATE_REQUEST: "ihhrk", UPDATE_HEADER: "ihhhhhhh",
+    REVEAL_REQUEST: "ihhrffbb", REVEAL: "ihbbr",
 }  # fmt: skip
 ANSWER = "bbbb"
 GROUP_ORDER = 2**252 + 27742317777372353535851937790883648493
@@ -70,6 +74,8 @@ def _fits(value, kind):
             return isinstance(value, list) and all(_fits(item, "i" if kind == "r" else "b") for item in value)
         case "d":
             return value is None or _all_fit(value, "rbb")
+        case "k":
+            return value is None or _fits(value, "f")
         case "n":
             return value is None or isinstance(value, bytes)
     raise KeyError(kind)

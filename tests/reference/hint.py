@@ -2,12 +2,14 @@
 
 import functools
 import math
+import operator
 
 from reference.hashes import hkdf, u32
-from reference.ring import multiply, pack, uniform, unpack, words
+from reference.ring import pack, uniform, unpack, words
 
 FIXED = 1200  # bits after the point
 FAR = 200
+FEW = 32  # coefficients that are faster by themselves
 
 
 def is_prime(n):
@@ -84,6 +86,38 @@ def interpolate(values, q):
     return through(values, n)
 
 
+@functools.lru_cache(maxsize=256)
+def public_polynomial(public, i, number, n, q):
+    """The coefficients of a_j modulo prime i; the same for all clients of a round."""
+    return interpolate(uniform(public, i, number, n, q), q)
+
+
+@functools.lru_cache(maxsize=256)
+def secret(key, n):
+    return gaussian(key, 0, 0, n)
+
+
+def joined(a, slot):
+    """The value at 2^(8 slot) of a polynomial with signed coefficients."""
+    plus, minus = (b"".join(max(x * sign, 0).to_bytes(slot, "little") for x in a) for sign in (1, -1))
+    return int.from_bytes(plus, "little") - int.from_bytes(minus, "little")
+
+
+def times_small(a, s, q, count):
+    """The first coefficients of the product with a polynomial of small signed ones, as `multiply` has it, or by its definition."""
+    n = len(a)
+    if count <= FEW:
+        turned = [-x for x in reversed(s)]
+        rows = ([*s[k::-1], *turned[: n - k - 1]] for k in range(count))
+        return [sum(map(operator.mul, a, row)) % q for row in rows]
+    slot = (q.bit_length() + max(map(abs, s)).bit_length() + n.bit_length() + 1) // 8 + 1
+    half = 1 << 8 * slot - 1
+    lift = int.from_bytes(half.to_bytes(slot, "little") * 2 * n, "little")
+    raw = (joined(a, slot) * joined(s, slot) + lift).to_bytes(2 * slot * n + 1, "little")
+    wide = [int.from_bytes(raw[slot * i : slot * (i + 1)], "little") - half for i in range(2 * n)]
+    return [(wide[i] - wide[i + n]) % q for i in range(count)]
+
+
 class Masking:
     """A masking ring."""
 
@@ -95,7 +129,7 @@ class Masking:
         self.fields = [u32(x) for x in (degree, bits, primes)]
 
     def secret(self, seed):
-        return gaussian(hkdf(seed, "hint/s", *self.fields, length=16), 0, 0, self.n)
+        return secret(hkdf(seed, "hint/s", *self.fields, length=16), self.n)
 
     def shapes(self, count):
         """First value, last value and number of coefficients of each polynomial."""
@@ -108,10 +142,9 @@ class Masking:
         padded = values + [0] * (n * self.per - len(values))
         return [sum(padded[k * n + c] << self.width * k for k in range(self.per)) for c in range(n)]
 
-    def times_public(self, secret, public, number, i):
+    def times_public(self, secret, public, number, i, count):
         q = self.primes[i]
-        a = interpolate(uniform(public, i, number, self.n, q), q)
-        return multiply(a, [x % q for x in secret], q)
+        return times_small(public_polynomial(public, i, number, self.n, q), secret, q, count)
 
     def mask(self, values, seed, public, first):
         secret, error_key, out = self.secret(seed), hkdf(seed, "hint/e", *self.fields, length=16), b""
@@ -119,8 +152,8 @@ class Masking:
             message = self.message(values[low:high], n)
             plain = [m + self.t * e for m, e in zip(message, gaussian(error_key, 0, number * self.n, n), strict=True)]
             for i, q in enumerate(self.primes):
-                product = self.times_public(secret, public, number, i)
-                out += pack([(x + p) % q for x, p in zip(plain, product, strict=False)], q)
+                product = self.times_public(secret, public, number, i, n)
+                out += pack([(x + p) % q for x, p in zip(plain, product, strict=True)], q)
         return out
 
     def total(self, payloads, count):
@@ -140,10 +173,10 @@ class Masking:
         for number, (low, high, n) in enumerate(self.shapes(count), first):
             combined = [0] * n
             for i, q in enumerate(self.primes):
-                row, product = rows.pop(0), self.times_public(secret_sum, public, number, i)
+                row, product = rows.pop(0), self.times_public(secret_sum, public, number, i, n)
                 others = self.q // q
                 unit = others * pow(others, -1, q)
-                combined = [(x + unit * (c - p)) % self.q for x, c, p in zip(combined, row, product, strict=False)]
+                combined = [(x + unit * (c - p)) % self.q for x, c, p in zip(combined, row, product, strict=True)]
             centred = [(x + self.t * self.spread) % self.q - self.t * self.spread for x in combined]
             noise += [x // self.t for x in centred]
             digits = [x % self.t >> self.width * k & 2**self.width - 1 for k in range(self.per) for x in centred]

@@ -34,3 +34,19 @@ def combine(xs, shares, rho):
 def pack_digits(values, width):
     per = 60 // width
     return [sum(v << width * k for k, v in enumerate(values[i : i + per])) % P for i in range(0, len(values), per)]
+
+
+def unpack_digits(elements, width, count):
+    """The signed values that elements, or sums of them, hold; ValueError where none do."""
+    per, values = 60 // width, []
+    for element in elements:
+        rest = element if element <= P // 2 else element - P
+        for _ in range(per):
+            digit = (rest + 2 ** (width - 1)) % 2**width - 2 ** (width - 1)
+            values.append(digit)
+            rest = (rest - digit) >> width
+        if rest:
+            raise ValueError("more than digits")
+    if any(values[count:]):
+        raise ValueError("values beyond the last")
+    return values[:count]

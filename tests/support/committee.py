@@ -6,8 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 
 from secagg import Client, Integer, Params, Server
+from secagg.errors import PeerError
+from secagg.hazmat import field
+from secagg.protocols.oneshot import merkle, sharing
 from secagg.protocols.oneshot.messages import Kind, decoders
 from secagg.wire import SERVER, Envelope, decode_frame, seal_envelope
 from support.federation import Federation, fields
@@ -27,6 +31,7 @@ class Committee(Federation):
     """Clients c0.., all of them members unless the Params draw a committee, and a server."""
 
     make_params = staticmethod(make_params)
+    session = SESSION
 
     def new_server(self) -> Server:
         return Server(self.params, identity=self.server_key, roster=self.roster, session=SESSION)
@@ -82,3 +87,34 @@ class Committee(Federation):
     def asked(self, kind: Kind) -> dict[str, bytes]:
         """Take the server's frames of one kind, by recipient."""
         return {to: frame for to, frame in self.server.outbox() if frame[3] == kind}
+
+    def fewer(self, frame: bytes, count: int) -> bytes:
+        """A member's request with the last `count` survivors alone, as a lying server would sign it."""
+        body = self.body(frame)
+        box, path = sharing.box_bytes(self.params), merkle.depth(len(self.setup.ids)) * merkle.HASH_BYTES
+        return self.forged(
+            frame, headers=body.headers[-count:], sealed=body.sealed[-count * box :], paths=body.paths[-count * path :]
+        )
+
+
+def refused(party: Any, frame: bytes, words: str | None = None, error: type[Exception] = PeerError) -> None:
+    """The frame is refused, and the client or member is as it was."""
+    before = party._core.freeze(), list(party._core._state.out)
+    with pytest.raises(error, match=words):
+        party.receive(frame)
+    assert (party._core.freeze(), party._core._state.out) == before
+
+
+def lie(monkeypatch: pytest.MonkeyPatch, *liars: int) -> None:
+    """Let some members, by the order in which they answer, send another sum than that of their shares."""
+    honest, answered = sharing.add_shares, []
+
+    def add(shares: Any) -> bytes:
+        answered.append(1)
+        total = honest(shares)
+        if len(answered) - 1 in liars:
+            wrong = (int.from_bytes(total[:8], "little") + 1) % field.P
+            return wrong.to_bytes(8, "little") + total[8:]
+        return total
+
+    monkeypatch.setattr(sharing, "add_shares", add)

@@ -36,6 +36,7 @@ class Federation:
     """Clients c0.. and a server, with every key at hand for the attacks."""
 
     make_params = staticmethod(make_params)
+    session: bytes | None = None  # the id that parties insist on
 
     def __init__(
         self, clients: int = 5, *, params: Params | None = None, ledgers: Path | None = None, **changes: Any

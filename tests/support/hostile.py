@@ -16,12 +16,24 @@ import numpy as np
 import pytest
 
 from secagg.errors import PeerError
-from secagg.wire import decode_frame
+from secagg.wire import Chunk, decode_frame, encode_chunk
 from secagg.wire.frames import Envelope, _encoder, _header, _statement
 
-__all__ = ["bodies", "foreign", "huge", "in_child", "no_room", "peak", "refuses", "signed"]
+__all__ = [
+    "beyond_the_order",
+    "bodies",
+    "foreign",
+    "huge",
+    "in_child",
+    "no_room",
+    "peak",
+    "refuses",
+    "second_form",
+    "signed",
+]
 
 NEST = 3000
+GROUP_ORDER = (1 << 252) + 27742317777372353535851937790883648493  # of Ed25519
 
 
 def refuses(party: Any, frame: Any, error: type[Exception] = PeerError) -> None:
@@ -36,6 +48,21 @@ def signed(frame: bytes, payload: bytes, session: bytes, key: Any) -> bytes:
     kind, outer = decode_frame(frame, max_bytes=1 << 30)
     signature = key.sign(_statement(kind, session, outer.sender, payload))
     return _header(kind) + _encoder.encode(Envelope(session, outer.sender, signature, payload))
+
+
+def beyond_the_order(signature: bytes) -> bytes:
+    """The same signature with S + L in place of S, which careless verifiers take for the same."""
+    return signature[:32] + (int.from_bytes(signature[32:], "little") + GROUP_ORDER).to_bytes(32, "little")
+
+
+def second_form(frame: bytes) -> bytes:
+    """The same frame with its signature in another form."""
+    kind, outer = decode_frame(frame, max_bytes=1 << 30)
+    if isinstance(outer, Chunk):
+        values = {field: getattr(outer, field) for field in outer.__struct_fields__}
+        return encode_chunk(Chunk(**{**values, "tag": beyond_the_order(outer.tag)}))
+    again = Envelope(outer.session, outer.sender, beyond_the_order(outer.signature), outer.payload)
+    return _header(kind) + _encoder.encode(again)
 
 
 def bodies(frame: bytes) -> Iterator[bytes]:

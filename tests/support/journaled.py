@@ -25,7 +25,9 @@ def journaled(fed: Any, path: Path, **changes: Any) -> Any:
 
 
 def reopened(fed: Any, path: Path, **changes: Any) -> Server:
-    settings = {"identity": fed.server_key, "roster": fed.roster, "journal": path, **changes}
+    settings = {
+        "identity": fed.server_key, "roster": fed.roster, "journal": path, "session": fed.session, **changes,
+    }  # fmt: skip
     return Server(settings.pop("params", fed.params), **settings)
 
 
