@@ -1,7 +1,7 @@
 """A client that lies so that a member of the committee looks like a liar.
 
-Nobody proves that the shares it deals lie on one polynomial, so a member that was dealt one beside it sends a sum that does not fit
-the others', and decoding names the member. What a result says of it must leave room for that; and a client whose shares do
+Nobody proves that the shares it deals lie on one polynomial, so a member that was dealt one beside it sends a sum that does not
+fit the others', and decoding names the member. What a result says of it must leave room for that; and a client whose shares do
 not open is named even where enough members are left for the sum.
 """
 
