@@ -5,12 +5,9 @@ import pytest
 
 from reference import frames, hint
 from reference.errors import AbortError, ThresholdError
-from reference.field import P
-from reference.oneshot_common import answer_key
-from reference.oneshot_member import read_share, write_share
 from secagg import FixedPoint, Params, errors
-from support.live import ENCODINGS, identity
-from support.oneshot_live import SESSION, OneshotLive, Step
+from support.live import ENCODINGS
+from support.oneshot_live import SESSION, OneshotLive, Step, lying
 
 FIVE = [f"c{i}" for i in range(5)]
 SIX = [f"c{i}" for i in range(6)]
@@ -129,21 +126,6 @@ def test_an_update_that_is_streamed_is_the_same_frames():
 
 
 # -- those that lie or fail ---------------------------------------------------------------------------------------------
-
-
-def lying(live, name):
-    """Return a change of a member's answer: one element of its sum is another, sealed and signed all the same."""
-
-    def change(frame):
-        batch, body = live.second(name).batch, frames.body(frame)
-        setup = live.server.reference.batch.setup
-        key = answer_key(frames.agree(batch.private, setup.server_key), setup, body[0], name)
-        share = read_share(live.settings, frames.unseal(key, body[3], body[1]))
-        share[17] = int.from_bytes(identity(name)) % P
-        body[3] = frames.seal(key, write_share(share), body[1], bytes)
-        return frames.envelope(frames.REVEAL, live.server.session, name, body, identity(name))
-
-    return {(name, frames.REVEAL): change}
 
 
 def test_a_member_that_lies_is_named():
