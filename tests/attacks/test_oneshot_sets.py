@@ -153,7 +153,10 @@ def test_the_smallest_opened_sum_has_min_clients_less_corrupt_honest_updates(mem
     tried = 0
     for corrupt, threshold in itertools.product(range(1, members), range(2, members + 1)):
         for rho, least in itertools.product(range(1, threshold), range(corrupt + 1, members + 1)):
-            if not accepted(members, corrupt, threshold, rho):
+            apart = oneshot_rules.sets_apart(members, least, corrupt)
+            if not accepted(members, corrupt, threshold, rho) or (
+                apart and rho > oneshot_rules.most_packing(members, corrupt, threshold, "malicious", apart)
+            ):
                 continue
             params = make_params(
                 members, corrupt=corrupt, threshold=threshold, packing=rho, min_honest=1, min_clients=least
