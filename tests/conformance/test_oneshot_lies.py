@@ -38,7 +38,13 @@ class Lied(Both, OneshotLive):
 
     def hand(self, to, frame):
         """Tell lies before the frame, few that would take its place, and one after it."""
-        seldom = frame[3] in (frames.CHUNK, frames.MEMBER_KEY, frames.REVEAL, frames.MEMBER_REQUEST, frames.UPDATE_REQUEST)
+        seldom = frame[3] in (
+            frames.CHUNK,
+            frames.MEMBER_KEY,
+            frames.REVEAL,
+            frames.MEMBER_REQUEST,
+            frames.UPDATE_REQUEST,
+        )
         for _ in range(1 if not seldom or self.rng.random() < 0.2 else 0):
             self.tell(to, frame)
         self.both(to, "receive", frame)
