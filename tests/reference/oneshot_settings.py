@@ -1,4 +1,4 @@
-"""Params of the oneshot protocol: which ring masks, how values become coefficients, and who opens (spec of oneshot, sections 2 and 3)."""
+"""Params of the oneshot protocol: which ring masks, how values become coefficients, and who opens (spec of oneshot, 2 and 3)."""
 
 import math
 from typing import NamedTuple

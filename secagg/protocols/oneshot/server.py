@@ -8,7 +8,8 @@ the round: its id is burned, nothing is released, the session goes on.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -209,14 +210,25 @@ class OneshotServer(OneMessageServer[ServerState, Revealed]):
                 )
             raise ThresholdError("answers of the committee", needed, have)
         secret_sum, wrong = sharing.combine(self._params, current.answers)
-        blamed_members = {setup.ids[place]: "its answer was not the sum of its shares" for place in wrong}
         names = self._names(current.survivors)
         made = Revealed(
             current.round_id, current.context, secret_sum,
             public_seed(self.session, self._params.hash, self._roster.hash(), current.round_id),
             tuple(self._names(current.participants)), {name: current.headers[name][1].tag for name in names},
-            setup.members_hash, setup.hash, self.session, current.account, current.signatures, blamed_members,
+            setup.members_hash, setup.hash, self.session, current.account, current.signatures,
+            _blamed(current, [setup.ids[place] for place in wrong]),
         )  # fmt: skip
         self._machine.fire(ServerEvent.CLOSE)
         self._state.round = None
         return made
+
+
+def _blamed(current: Round, wrong: Iterable[str]) -> dict[str, str]:
+    """Return whom a finished round speaks against, and why; who of the two it names lied, nobody but they can tell."""
+    said = defaultdict(list)
+    for member in wrong:
+        said[member].append("its answer does not fit the others': it is wrong, or a client dealt it a share that is")
+    for name in sorted({name for names in current.complaints.values() for name in names}):
+        by = ", ".join(sorted(member for member, names in current.complaints.items() if name in names))
+        said[name].append(f"its shares for {by} do not open: they are none, or that is untrue")
+    return {name: "; ".join(reasons) for name, reasons in said.items()}
