@@ -22,7 +22,7 @@ def check(figures, clients):
     print("\n".join(figures.lines()))
 
 
-@pytest.mark.parametrize("protocol", ["pairwise", "ckks"])
+@pytest.mark.parametrize("protocol", ["pairwise", "ckks", "oneshot"])
 def test_a_small_crowd_among_garbage(protocol):
     check(run(protocol, 60, 500, processes=1), 60)
 
