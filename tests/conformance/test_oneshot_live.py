@@ -303,6 +303,29 @@ def test_a_client_that_did_not_answer_is_shown_the_keys_again():
     assert shown == {2: [], 3: ["c3"]}
 
 
+def test_a_session_of_which_nothing_came_is_left_for_another():
+    """A client and member learns its session from the first request; another's keys request takes its place until something left."""
+    live = OneshotLive(params(), FIVE, server="reference", clients=lambda name: "twin")
+    first = live.server
+    first.open_round(5)
+    live.exchange(Step(5))
+    first.close_phase()
+    asked = first.outbox()
+    for to, frame in asked:
+        live.clients[to].receive(frame)
+        assert live.clients[to].awaiting == 5
+    live.name = "another"
+    live.server = live._reference_server()
+    # c0's member is not asked: it learns of the other session with the request for an update.
+    live.run(Step(1, {"keys": ["c0"]}, survivors=FIVE))
+    assert live.server.session != first.session and live.kinds["c0", frames.REVEAL] == 0
+    for to, frame in asked:
+        live.carry(Step(5), to, [frame])
+    assert live.refused == [(name, "AuthenticationError") for name in FIVE]
+    live.run(Step(4, survivors=FIVE))  # under new keys
+    assert live.kinds["c0", frames.REVEAL] == 1
+
+
 def test_public_polynomials_are_another_in_every_round_and_place():
     live = OneshotLive(params(), FIVE, server="reference", clients=only(*FIVE))
     hint.public_polynomial.cache_clear()

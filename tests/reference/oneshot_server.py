@@ -324,6 +324,7 @@ class Server:
         blamed = {setup.ids[x - 1] for x in rows if x not in right}
         for name, (_, _, _, names) in current.answers.items():
             blamed |= set(names) if len(names) <= self.settings.c else {name}
+        blamed = sorted(blamed, key=str.encode)
         secret_sum = self._secret_sum(right)
         self.phase, self.round = "idle", None  # what does not open from here on is no fault of the keys
         sums = self._open(current, secret_sum)
