@@ -105,7 +105,7 @@ def refused(party: Any, frame: bytes, words: str | None = None, error: type[Exce
     assert (party._core.freeze(), party._core._state.out) == before
 
 
-def lie(monkeypatch: pytest.MonkeyPatch, *liars: int) -> None:
+def lie(monkeypatch: pytest.MonkeyPatch, *liars: int, by: int = 1) -> None:
     """Let some members, by the order in which they answer, send another sum than that of their shares."""
     honest, answered = sharing.add_shares, []
 
@@ -113,7 +113,7 @@ def lie(monkeypatch: pytest.MonkeyPatch, *liars: int) -> None:
         answered.append(1)
         total = honest(shares)
         if len(answered) - 1 in liars:
-            wrong = (int.from_bytes(total[:8], "little") + 1) % field.P
+            wrong = (int.from_bytes(total[:8], "little") + by) % field.P
             return wrong.to_bytes(8, "little") + total[8:]
         return total
 
