@@ -101,8 +101,7 @@ class Figures:
         others = f"clients and holder {self.others:.1f} s of CPU"
         return [
             *found,
-            f"  server {total:.1f} s, {others}; server memory grew by {self.grown / 1e6:.1f} MB, at most "
-            f"{self.peak / 1e6:.0f} MB",
+            f"  server {total:.1f} s, {others}; memory grew by {self.grown / 1e6:.1f} MB, at most {self.peak / 1e6:.0f} MB",
         ]
 
 
