@@ -304,7 +304,7 @@ def test_a_client_that_did_not_answer_is_shown_the_keys_again():
 
 
 def test_a_session_of_which_nothing_came_is_left_for_another():
-    """A client and member learns its session from the first request; another's keys request takes its place until something left."""
+    """Clients and members learn their session from the first request; another may take its place until something has left."""
     live = OneshotLive(params(), FIVE, server="reference", clients=lambda name: "twin")
     first = live.server
     first.open_round(5)
