@@ -62,6 +62,11 @@ RULES = [
     ({"corrupt": 3, "threshold": 14, "packing": 3}, {"threshold": 13}, "two sets"),
     ({"corrupt": 3, "threshold": 14, "packing": 3}, {"corrupt": 4}, "two sets"),
     ({"corrupt": 4, "threshold": 15, "packing": 3}, {"packing": 4}, "two sets"),
+    # no mixture of three sets, where two sets may have nobody honest in common
+    ({"corrupt": 2, "threshold": 18, "packing": 4, "min_clients": 11}, {"packing": 5}, "mix three sets"),
+    ({"corrupt": 2, "threshold": 18, "packing": 4, "min_clients": 11}, {"threshold": 17}, "mix three sets"),
+    ({"corrupt": 2, "threshold": 18, "packing": 5, "min_clients": 12}, {"min_clients": 11}, "mix three sets"),
+    ({"corrupt": 2, "threshold": 18, "packing": 5, "min_clients": 12}, {"packing": 8}, "two sets"),
     # counts
     ({"corrupt": 2, "min_clients": 4}, {"min_clients": 3}, "min_honest"),
     ({"corrupt": 2, "min_clients": 18, "min_honest": 16}, {"min_honest": 17}, "min_honest"),
@@ -236,6 +241,8 @@ def test_any_params_that_are_accepted_are_read_back(data: st.DataObject) -> None
     assert made.packing < made.threshold >= bad + made.packing
     if made.threat == "malicious":
         assert 2 * (made.threshold - made.packing + 1) > made.committee + bad
+        if 2 * made.min_clients <= made.max_participants + made.corrupt:
+            assert 3 * (made.threshold - made.packing + 1) > 2 * made.committee + bad
     assert made.opened_honest == made.min_clients - made.corrupt >= made.min_honest
 
 
