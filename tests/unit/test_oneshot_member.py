@@ -376,6 +376,22 @@ def test_a_new_session_takes_the_place_of_one_that_came_to_nothing():
     f.exact(f.finish(1), f.ids)
 
 
+def test_an_update_that_was_awaited_in_a_session_that_came_to_nothing_is_awaited_no_more():
+    """Nothing of it had left, so the session may go; and with it the keys that the update was to be sealed to."""
+    f = Committee(5)
+    client = f.clients["c0"] = f.new_client("c0", session=None)
+    f.until("masked")
+    client.receive(f.requests()["c0"][0])
+    assert client.awaiting
+    other = Server(f.params, identity=f.server_key, roster=f.roster, session=bytes([7] * 16))
+    other.open_round(1)
+    client.receive(dict(other.outbox())["c0"])
+    assert client.session == bytes([7] * 16)
+    assert client.awaiting is None and client._core._state.basis is None
+    with pytest.raises(StateError, match="no update is awaited"):
+        client.submit(f.updates["c0"])
+
+
 def test_a_roster_of_one_name_more_is_another_roster():
     f, inbox = at("keys")
     wide = Roster({name: key.verify_key for name, key in list(f.keys.items())[:4]}, f.server_key.verify_key)
