@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).resolve().parents[1]
-MODES = ["pairwise", "ckks", "ckks-holder"]
+MODES = ["pairwise", "ckks", "ckks-holder", "oneshot"]
 
 
 def crash(home, mode, kills, seed):

@@ -7,20 +7,25 @@ from typing import Any
 
 from secagg.protocols.ckks.messages import Kind as CkksKind
 from secagg.protocols.ckks.messages import decoders as ckks_decoders
+from secagg.protocols.oneshot.messages import Kind as OneshotKind
+from secagg.protocols.oneshot.messages import decoders as oneshot_decoders
 from secagg.protocols.pairwise.messages import Kind, decoders
 from secagg.wire import Chunk, decode_frame
-from support import encrypted_watch, watch
+from support import committee_watch, encrypted_watch, watch
 from support.crash_parties import Setting, records
+
+
+WATCHES: dict[str, Any] = {"pairwise": watch.Watch, "oneshot": committee_watch.Watch}
+BODIES: dict[str, Any] = {"pairwise": (Kind, decoders), "oneshot": (OneshotKind, oneshot_decoders)}
 
 
 def judge(setting: Setting) -> dict[str, int]:
     """Return how many rounds ended how; AssertionError for anything that must not be."""
-    pairwise = setting.mode == "pairwise"
     sent = records(setting.home, "party")
-    party: Any = watch.Watch() if pairwise else encrypted_watch.Watch()
+    party: Any = WATCHES.get(setting.mode, encrypted_watch.Watch)()
     for name, frame in sent:
         party.see(name, frame)
-    requests = one_request_each(setting, pairwise)
+    requests = one_request_each(setting)
     outcomes: dict[int, Any] = {}
     for round_id, *outcome in records(setting.home, "outcomes"):
         assert outcomes.setdefault(round_id, outcome) == outcome, f"two outcomes of round {round_id}"
@@ -49,8 +54,9 @@ def check(setting: Setting, round_id: int, contributors: list[str], sums: list[i
     assert sums == expected.tolist(), f"round {round_id} is not the sum over its contributors"
 
 
-def one_request_each(setting: Setting, pairwise: bool) -> int:
+def one_request_each(setting: Setting) -> int:
     """Assert that nobody was ever sent two different requests of one kind for one round; return how many requests there were."""
+    kinds, bodies = BODIES.get(setting.mode, (CkksKind, ckks_decoders))
     told: dict[Any, bytes] = {}
     count = 0
     for to, frame in records(setting.home, "server"):
@@ -58,7 +64,7 @@ def one_request_each(setting: Setting, pairwise: bool) -> int:
         if isinstance(outer, Chunk):
             place: tuple[Any, ...] = (outer.sender, outer.round_id, outer.segment, outer.index)
         else:
-            body: Any = (decoders[Kind(kind)] if pairwise else ckks_decoders[CkksKind(kind)]).decode(outer.payload)
+            body: Any = bodies[kinds(kind)].decode(outer.payload)
             place = (kind, body.round_id if hasattr(body, "round_id") else body.first_round)
         assert told.setdefault((to, place), frame) == frame, f"two different requests: {to}, {place}"
         count += 1

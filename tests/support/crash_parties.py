@@ -1,4 +1,4 @@
-"""A server, clients and a key holder as processes that talk over loopback sockets and may be killed at any instruction.
+"""A server, clients, and a key holder or a committee member, as processes that talk over loopback sockets and may be killed at any instruction.
 
 Each keeps what the documentation tells it to keep: the server a journal, the others a ledger and a snapshot. Whatever they send
 is written to a log first, for the judge. A *trap* makes a process kill itself in the middle of something.
@@ -26,6 +26,7 @@ from secagg.store import Ledger, database, journal
 from secagg.wire import HOLDER
 
 LENGTH = struct.Struct("!I")
+MEMBER = "m5"  # of the committee, beside the clients, and sends no updates
 PATIENCE = 0.4  # seconds that the server waits for somebody who says nothing
 SERVER_TRAPS = (
     "half a frame in the spool",
@@ -125,9 +126,9 @@ class Setting:
     def __init__(self, home: Path, mode: str) -> None:
         self.home, self.mode = home, mode
         self.ids = [f"c{i}" for i in range(5)]
-        self.keys = {name: secagg.Identity.generate() for name in (*self.ids, HOLDER, "")}
-        holder = None if mode == "pairwise" else self.keys[HOLDER].verify_key
-        clients = {name: self.keys[name].verify_key for name in self.ids}
+        self.keys = {name: secagg.Identity.generate() for name in (*self.ids, HOLDER, MEMBER, "")}
+        holder = self.keys[HOLDER].verify_key if mode.startswith("ckks") else None
+        clients = {name: self.keys[name].verify_key for name in (*self.ids, *([MEMBER] if mode == "oneshot" else []))}
         self.roster = secagg.Roster(clients, self.keys[""].verify_key, holder)
         common = {
             "clients": 5,
@@ -141,12 +142,16 @@ class Setting:
             "pairwise": lambda: secagg.Params(**common, threshold=4, frame_bytes=64),
             "ckks": lambda: secagg.Params(**common, protocol="ckks", reveal="server", frame_bytes=1 << 15),
             "ckks-holder": lambda: secagg.Params(**common, protocol="ckks", reveal="holder", frame_bytes=1 << 15),
+            # Everybody is a member, and so is somebody who sends no updates: one of the six may be away.
+            "oneshot": lambda: secagg.Params(
+                **{**common, "clients": 6}, protocol="oneshot", max_participants=5, threshold=5, packing=2, frame_bytes=1 << 16,
+            ),
         }[mode]()
         (home / "logs").mkdir()
 
     @property
     def parties(self) -> list[str]:
-        return self.ids if self.mode == "pairwise" else [*self.ids, HOLDER]
+        return [*self.ids, *{"pairwise": [], "oneshot": [MEMBER]}.get(self.mode, [HOLDER])]
 
     def update(self, name: str, round_id: int) -> Any:
         return np.random.default_rng([round_id, *name.encode()]).integers(-50, 1001, 37)
@@ -179,7 +184,7 @@ class ServerProcess:
             if self.server.phase == "idle" and not self.finished(round_id):
                 if (self.setting.home / "stop").exists():
                     return
-                self.server.open_round(round_id)
+                self.server.open_round(round_id, participants=self.setting.ids)
             if self.server.phase != "idle":
                 with contextlib.suppress(AbortError):
                     self.one_phase()
@@ -279,7 +284,9 @@ class PartyProcess:
             "ledger": setting.home / f"{self.own}.ledger",
             "threads": 1,
         }
-        made: Any = secagg.KeyHolder if name == HOLDER else secagg.Client
+        made: Any = {HOLDER: secagg.KeyHolder, MEMBER: secagg.Member}.get(name, secagg.Client)
+        if name == MEMBER:
+            del kept["threads"]
         if self.snapshot.exists():
             self.party = made.restore(self.snapshot.read_bytes(), params=setting.params, **kept)
         else:
@@ -309,7 +316,7 @@ class PartyProcess:
     def answer(self, frame: bytes) -> list[bytes]:
         with contextlib.suppress(PeerError, AbortError):
             self.party.receive(frame)
-        if self.name != HOLDER and self.party.awaiting:
+        if self.name in self.setting.ids and self.party.awaiting:
             round_id = self.party.awaiting.round_id
             # Where the randomness of an upload that may have left went with a process, there is none in this round.
             with contextlib.suppress(InputError, AbortError):

@@ -2,7 +2,7 @@
 
     python crash_run.py HOME MODE KILLS SEED
 
-MODE is pairwise, ckks or ckks-holder. The processes are forks of this one, so that one is there again in milliseconds. When
+MODE is pairwise, ckks, ckks-holder or oneshot. The processes are forks of this one, so that one is there again in milliseconds. When
 KILLS have died, nobody is killed any more, and rounds go on until all clients are in a sum again. What was sent and what came of
 the rounds is judged (`crash_judge`); a summary is printed as JSON.
 """
@@ -24,6 +24,7 @@ from typing import Any
 from secagg.wire import HOLDER
 from support.crash_judge import judge
 from support.crash_parties import (
+    MEMBER,
     PARTY_TRAPS,
     PATIENCE,
     SERVER_TRAPS,
@@ -86,7 +87,7 @@ class Run:
                 return
             name = self.pids.pop(pid)
             if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
-                who = "server" if name == "server" else "holder" if name == HOLDER else "client"
+                who = {"server": "server", HOLDER: "holder", MEMBER: "member"}.get(name, "client")
                 self.killed[who] += 1
                 if who == "client" and not self.calm and self.rng.random() < LONG:
                     self.away.append((time.monotonic() + 2 * PATIENCE, name))
