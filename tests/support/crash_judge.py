@@ -14,7 +14,6 @@ from secagg.wire import Chunk, decode_frame
 from support import committee_watch, encrypted_watch, watch
 from support.crash_parties import Setting, records
 
-
 WATCHES: dict[str, Any] = {"pairwise": watch.Watch, "oneshot": committee_watch.Watch}
 BODIES: dict[str, Any] = {"pairwise": (Kind, decoders), "oneshot": (OneshotKind, oneshot_decoders)}
 

@@ -1,4 +1,4 @@
-"""A server, clients, and a key holder or a committee member, as processes that talk over loopback sockets and may be killed at any instruction.
+"""A server, clients, and a key holder or a committee member: processes on loopback sockets that may be killed at any instruction.
 
 Each keeps what the documentation tells it to keep: the server a journal, the others a ledger and a snapshot. Whatever they send
 is written to a log first, for the judge. A *trap* makes a process kill itself in the middle of something.
@@ -144,7 +144,12 @@ class Setting:
             "ckks-holder": lambda: secagg.Params(**common, protocol="ckks", reveal="holder", frame_bytes=1 << 15),
             # Everybody is a member, and so is somebody who sends no updates: one of the six may be away.
             "oneshot": lambda: secagg.Params(
-                **{**common, "clients": 6}, protocol="oneshot", max_participants=5, threshold=5, packing=2, frame_bytes=1 << 16,
+                **{**common, "clients": 6},
+                protocol="oneshot",
+                max_participants=5,
+                threshold=5,
+                packing=2,
+                frame_bytes=1 << 16,
             ),
         }[mode]()
         (home / "logs").mkdir()
