@@ -54,8 +54,8 @@ def test_clients_that_the_server_made_up_are_no_survivors():
         for name, key in (("c5", f.keys["c5"]), ("c0", f.server_key), (SERVER, f.server_key), ("c1", f.keys["c0"]))
     ]
     honest = [attack.headers[name] for name in f.ids[:4]]
-    for place, lie in [(at, each) for each in made for at in range(4)] + [(4, each) for each in made]:
-        headers = [*honest[:place], lie, *honest[place + 1 :]]
+    for place, sybil in [(at, each) for each in made for at in range(4)] + [(4, each) for each in made]:
+        headers = [*honest[:place], sybil, *honest[place + 1 :]]
         refusals(attack, "c3", attack.ask("c3", f.ids[: len(headers)], headers=headers))
     still_exact(attack, f.ids[:4])
 
