@@ -92,7 +92,8 @@ class Aggregate:
     ----------
     receipt : Receipt
     blamed : mapping of str to str
-        Clients whose shares were provably wrong, and what they did.
+        Whom the round speaks against, and why. In pairwise their shares were provably wrong. In oneshot either they lied
+        or somebody did who made them look so.
     nbytes : int
         Memory of the opened sums, before anything is decoded.
     salt : bytes

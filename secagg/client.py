@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -89,6 +90,10 @@ class Client:
     InputError
         The ledger is damaged, another client's, or cannot be opened.
 
+    Notes
+    -----
+    `receive` may be called by any threads; they wait for each other. One update is submitted at a time.
+
     Examples
     --------
     >>> for frame in inbox:
@@ -129,6 +134,7 @@ class Client:
         self._core: PairwiseClient | CkksClient | OneshotClient
         self._core = core(params, me, identity, roster, os.urandom, session, self._ledger)
         self._bulk = bulk(params, Workers(threads))
+        self._lock = threading.Lock()
 
     def __repr__(self) -> str:
         return f"Client(me={self._me!r}, awaiting={self.awaiting})"
@@ -168,7 +174,8 @@ class Client:
         AbortError
             The server says that this client dropped out; nothing was released.
         """
-        self._core.receive(frame)
+        with self._lock:  # or two requests at a time could both be found to be the first
+            self._core.receive(frame)
 
     @frameless
     def submit(
@@ -243,7 +250,8 @@ class Client:
     ) -> tuple[Any, Source]:
         if not isinstance(context, bytes | bytearray | memoryview):
             raise InputError("context must be bytes")
-        upload = self._core.begin_upload(bytes(context))
+        with self._lock:
+            upload = self._core.begin_upload(bytes(context))
         key = upload.rounding_key
         if self._rounding_seed is not None and self.awaiting is not None:
             key = rounding_key(self._rounding_seed, self._me, self.awaiting.round_id)
@@ -295,7 +303,8 @@ class Client:
 
     def outbox(self) -> list[bytes]:
         """Return the frames to send to the server, oldest first, and forget them."""
-        return self._core.take_outbox()
+        with self._lock:
+            return self._core.take_outbox()
 
     @frameless
     def snapshot(self) -> bytes:
@@ -314,10 +323,11 @@ class Client:
         old one opens the masks of rounds that were still ahead when it was made: overwrite it, keep no history. Its size is
         about ``(64 * rounds_per_setup + 500) * neighbours`` bytes.
         """
-        if self._core.pending:
-            raise StateError("frames wait in the outbox; take them, store the snapshot, then send them")
-        ledger = None if self._ledger is None else (self._ledger.id, self._ledger.records)
-        kept = _Snapshot(self._params.to_bytes(), self._me, self._rounding_seed, ledger, self._core.freeze())
+        with self._lock:
+            if self._core.pending:
+                raise StateError("frames wait in the outbox; take them, store the snapshot, then send them")
+            ledger = None if self._ledger is None else (self._ledger.id, self._ledger.records)
+            kept = _Snapshot(self._params.to_bytes(), self._me, self._rounding_seed, ledger, self._core.freeze())
         plain = msgspec.msgpack.encode(kept)
         return seal_snapshot(plain, identity=self._identity, roster=self._roster, session=self._core.session)
 

@@ -13,7 +13,7 @@ from secagg.rules import CORRECTNESS_LOG2, SECURITY_LOG2, check_counts, settle_c
 if TYPE_CHECKING:
     from secagg.params import Params
 
-__all__ = ["check", "committee_corrupt", "most_packing", "plan_committee", "settle"]
+__all__ = ["check", "committee_corrupt", "most_packing", "plan_committee", "sets_apart", "settle"]
 
 LARGE = 100  # clients up to whom everybody is a member unless the Params say otherwise
 MAX_COMMITTEE = 1024
@@ -41,15 +41,23 @@ def committee_corrupt(clients: int, committee: int, corrupt: int) -> int:
     return most
 
 
-def most_packing(committee: int, corrupt: int, threshold: int, threat: str) -> int:
+def sets_apart(participants: int, min_clients: int, corrupt: int) -> bool:
+    """Tell whether two sets of survivors that members accept may have no honest client in common."""
+    return 2 * min_clients <= participants + corrupt
+
+
+def most_packing(committee: int, corrupt: int, threshold: int, threat: str, apart: bool) -> int:
     """Return the largest rho that keeps secrets secret and, where the server may lie, lets one set be opened a round; 0 if none.
 
     Secrecy: ``threshold - rho >= corrupt``, and at least 1, or a single member's share would tell of them. One set:
-    ``2 * (threshold - rho + 1) > committee + corrupt``.
+    ``2 * (threshold - rho + 1) > committee + corrupt``; where sets may be apart, three of them must not mix either:
+    ``3 * (threshold - rho + 1) > 2 * committee + corrupt`` (docs/spec/oneshot.md, section 8).
     """
     most = threshold - max(corrupt, 1)
     if threat == "malicious":
         most = min(most, threshold - (committee + corrupt) // 2)
+        if apart:
+            most = min(most, threshold - (2 * committee + corrupt) // 3)
     return max(0, most)
 
 
@@ -68,7 +76,8 @@ def settle(params: Params) -> dict[str, int]:
     packing = params.packing
     if packing is None:
         corrupt = committee_corrupt(params.clients, size, min(counts["corrupt"], params.clients))
-        packing = max(1, min(MOST_PACKING, most_packing(size, corrupt, threshold, params.threat)))
+        apart = sets_apart(counts["max_participants"], counts["min_clients"], counts["corrupt"])
+        packing = max(1, min(MOST_PACKING, most_packing(size, corrupt, threshold, params.threat, apart)))
     return counts | unused | {"committee": size, "threshold": threshold, "packing": packing}
 
 
@@ -93,6 +102,16 @@ def check(params: Params) -> None:
             f"threshold={threshold}, packing={rho}: a lying server could open two sets in one round; "
             f"need 2 * (threshold - packing + 1) > committee + corrupt members = {size + corrupt}"
         )
+    if (
+        params.threat == "malicious"
+        and sets_apart(params.max_participants, params.min_clients, int(params.corrupt))
+        and 3 * (threshold - rho + 1) <= 2 * size + corrupt
+    ):
+        raise ParameterError(
+            f"threshold={threshold}, packing={rho}: a lying server could mix three sets of one round, for min_clients="
+            f"{params.min_clients} of {params.max_participants} lets two sets have no honest client in common; need "
+            f"3 * (threshold - packing + 1) > 2 * committee + corrupt members = {2 * size + corrupt}, or a larger min_clients"
+        )
     ring = params.ring
     if ring is not None and not (
         isinstance(ring, tuple)
@@ -112,7 +131,9 @@ def _silent(clients: int, committee: int, away: int) -> int:
     return min(away, committee)
 
 
-def plan_committee(clients: int, corrupt: int, away: int, threat: str, fixed: Mapping[Any, Any]) -> dict[str, int]:
+def plan_committee(
+    clients: int, corrupt: int, away: int, threat: str, apart: bool, fixed: Mapping[Any, Any]
+) -> dict[str, int]:
     """Return committee, threshold and packing that survive `away` of the clients, with the fewest bytes of shares.
 
     Parameters
@@ -120,6 +141,8 @@ def plan_committee(clients: int, corrupt: int, away: int, threat: str, fixed: Ma
     clients, corrupt, away : int
         n, c, and how many clients may be missing.
     threat : str
+    apart : bool
+        What `sets_apart` says.
     fixed : dict
         Values of ``committee``, ``threshold``, ``packing`` that are not to be chosen.
 
@@ -138,7 +161,7 @@ def plan_committee(clients: int, corrupt: int, away: int, threat: str, fixed: Ma
     for size in sizes:
         bad = committee_corrupt(clients, size, corrupt)
         threshold = int(fixed.get("threshold", size - _silent(clients, size, away)))
-        most = most_packing(size, bad, threshold, threat)
+        most = most_packing(size, bad, threshold, threat, apart)
         rho = int(fixed.get("packing", min(MOST_PACKING, most)))
         if not 1 <= rho <= most or threshold > size:
             continue

@@ -12,7 +12,7 @@ from secagg import bounds
 from secagg.costs import traffic
 from secagg.encoding import FixedPoint, Layout
 from secagg.errors import ParameterError
-from secagg.oneshot_rules import plan_committee
+from secagg.oneshot_rules import plan_committee, sets_apart
 from secagg.params import CORRECTNESS_LOG2, MAX_CLIENTS, SECURITY_LOG2, Params
 
 __all__ = ["plan"]
@@ -113,7 +113,8 @@ def plan(
             )
         if protocol == "oneshot":
             own = {name: fixed[name] for name in ("committee", "threshold", "packing") if name in fixed}
-            wanted |= plan_committee(clients, int(wanted["corrupt"]), away, threat, own)
+            apart = sets_apart(p, int(wanted["min_clients"]), int(wanted["corrupt"]))
+            wanted |= plan_committee(clients, int(wanted["corrupt"]), away, threat, apart, own)
     elif threat == "semi-honest":
         wanted |= _sparse(wanted, away, lost)
     else:

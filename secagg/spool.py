@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from secagg.errors import AbortError, InputError, ParameterError
+from secagg.protocols.secret import Secret
 
 __all__ = ["Spool"]
 
 Place = tuple[int, int]  # segment, chunk
 
 
-class Spool:
+class Spool(Secret):
     """Payloads of uploads that are not complete, by client and place.
 
     Parameters
@@ -31,8 +32,8 @@ class Spool:
 
     Notes
     -----
-    What it holds is masked: as secret as the frames it came in. Freed space in the file is used again for payloads of the
-    same length, of which an upload has two.
+    What it holds is masked: as secret as the frames it came in. A copy would clear it when it goes, so there is none. Freed space
+    in the file is used again for payloads of the same length, of which an upload has two.
     """
 
     def __init__(self, memory: int) -> None:

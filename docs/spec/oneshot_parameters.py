@@ -1,10 +1,11 @@
-"""Recomputes the tables of docs/spec/oneshot.md, section 9, from that page's formulas alone: committees, rings, noise, bytes, security.
+"""Recomputes the tables of docs/spec/oneshot.md, section 9, from that page's formulas alone.
 
-Run ``python docs/spec/oneshot_parameters.py``; it needs nothing but Python. A test compares it with the page and with the engine.
+Run ``python docs/spec/oneshot_parameters.py``; it needs nothing but Python. A test compares it with page and engine.
 
-The security columns are estimates of the primal attack on RLWE with secret and errors of deviation 3.18, to which Hint-RLWE with twice
-that is reduced: the least BKZ block size beta for which the short vector is found (Alkim, Ducas, Poeppelmann, Schwabe, 2016), at
-``0.292 beta + 16.4 + log2(8 d)`` bits. It is a check on the order of magnitude; what Params enforce is the cap.
+The security columns are estimates of the primal attack on RLWE with secret and errors of deviation 3.18, to which Hint-RLWE
+with twice that is reduced: the least BKZ block size beta for which the short vector is found (Alkim, Ducas, Poeppelmann,
+Schwabe, 2016), at ``0.292 beta + 16.4 + log2(8 d)`` bits. It is a check on the order of magnitude; what Params enforce is the
+cap.
 """
 
 from __future__ import annotations
@@ -136,10 +137,11 @@ class Row:
     def __str__(self) -> str:
         size, bad, threshold, rho = self.committee
         needed = math.log2(2 * self.spread) + self.width * self.per
+        bits, shares = 8 * self.upload / VALUES, self.shares / 1000
         return (
-            f"| {self.bits} | {self.clients} | {size}, {bad}, {threshold}, {rho} | {self.degree} | {self.primes[1]} x {self.primes[0]} | "
-            f"{self.modulus:.1f} | {needed:.1f} | {self.per} x {self.width} | {self.spread} | {self.digit_bits} | "
-            f"{8 * self.upload / VALUES:.2f} | {self.shares / 1000:.1f} | {self.security:.0f} | {self.epsilon:.0f} |"
+            f"| {self.bits} | {self.clients} | {size}, {bad}, {threshold}, {rho} | {self.degree} | "
+            f"{self.primes[1]} x {self.primes[0]} | {self.modulus:.1f} | {needed:.1f} | {self.per} x {self.width} | "
+            f"{self.spread} | {self.digit_bits} | {bits:.2f} | {shares:.1f} | {self.security:.0f} | {self.epsilon:.0f} |"
         )
 
 

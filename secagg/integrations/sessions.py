@@ -30,7 +30,7 @@ def session_of(text: object, where: str) -> bytes:
 
 def session_of_kind(agreed: bytes, kind: str) -> bytes:
     """Return the id of one of the sessions that share an agreed one: train and evaluate are two, under Params of their own."""
-    return digest("session-kind", agreed, kind.encode())[:SESSION_BYTES]
+    return digest("integrations/session-kind", agreed, kind.encode())[:SESSION_BYTES]
 
 
 def needed(params: Params, where: str) -> None:

@@ -112,6 +112,9 @@ class Begun(NamedTuple):
     still: Callable[[], None]
     intend: Callable[[bytes], None]
 
+    def __repr__(self) -> str:
+        return f"<Begun round {self.round.round_id}>"
+
 
 class OneMessageClient(Secret):
     """One client's state across the batches and rounds of a session; what differs between protocols is in its subclasses."""

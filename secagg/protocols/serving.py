@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from abc import abstractmethod
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
-from secagg.errors import AuthenticationError, EquivocationError
+from secagg.errors import AuthenticationError, EquivocationError, SecAggError
 from secagg.protocols.secret import Secret
 from secagg.wire import SERVER, Chunk, Envelope, decode_frame, seal_envelope
 
 if TYPE_CHECKING:
-    from enum import IntEnum
+    from enum import Enum, IntEnum
 
     import msgspec
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from secagg.params import Params
     from secagg.protocols.machine import Machine
 
-__all__ = ["Serving", "admit", "twice"]
+__all__ = ["Intake", "R", "S", "Serving", "admit", "twice"]
 
 
 class _State(Protocol):
@@ -29,19 +30,29 @@ class _State(Protocol):
     equivocations: dict[str, str]
 
 
-class _Intake(Protocol):
+class Intake(Protocol):
+    """What takes frames into a state."""
+
     def receive(self, frame: bytes, carrier: str | None = None) -> str:
         """Take one frame."""
 
 
 S = TypeVar("S", bound=_State)
+R = TypeVar("R")
 
 
-class Serving(Secret, Generic[S]):
-    """A server's state across the batches and rounds of a session; its subclasses move it from phase to phase."""
+class Serving(Secret, Generic[S, R]):
+    """A server's state across the batches and rounds of a session; its subclasses move it from phase to phase.
+
+    A subclass closes its phases in `_close`, which returns an R after the last, and knows of its setup whether it is
+    `_unfinished` and how to `forget` it.
+    """
+
+    _events: ClassVar[Any]  # with ABORT and CLOSE
+    _forgets: ClassVar[Enum | None] = None  # the phase whose failure takes the setup with it
 
     def __init__(
-        self, params: Params, identity: Identity, roster: Roster, bulk: Callable[[], Any], state: S, intake: _Intake
+        self, params: Params, identity: Identity, roster: Roster, bulk: Callable[[], Any], state: S, intake: Intake
     ) -> None:
         self._params, self._identity, self._roster = params, identity, roster
         self._new_bulk = bulk
@@ -71,6 +82,12 @@ class Serving(Secret, Generic[S]):
         return str(self._machine.state.value)
 
     @property
+    def excluded(self) -> Collection[str]:
+        """Clients whose upload was refused in the round in progress."""
+        found: Collection[str] = () if self._state.round is None else self._state.round.excluded
+        return found
+
+    @property
     def round_id(self) -> int | None:
         """The round in progress, or None."""
         found: int | None = None if self._state.round is None else self._state.round.round_id
@@ -87,6 +104,51 @@ class Serving(Secret, Generic[S]):
         A frame that names another sender than the carrier does is refused.
         """
         return self._intake.receive(frame, carrier)
+
+    def close_phase(self) -> R | None:
+        """End the open phase; return what the round leaves when it was the last.
+
+        Raises
+        ------
+        AbortError
+            Too few took part; the round is over and nothing was released.
+        """
+        self._machine.local(self._events.CLOSE)
+        try:
+            return self._close()
+        except SecAggError:
+            forgets = self._machine.state is self._forgets
+            self.abort()
+            if forgets:
+                self.forget()
+            raise
+
+    def abort(self) -> None:
+        """End the round without a result; its id is burned."""
+        # A round that broke while it was opened has not moved the machine yet.
+        if self._state.round is None or self.phase != "idle":
+            self._machine.fire(self._events.ABORT)
+        if self._unfinished:
+            self.forget()
+        self._state.round = None
+        self._out.clear()
+        self._state.bulk = self._new_bulk()
+
+    @abstractmethod
+    def forget(self) -> None:
+        """Between rounds: know no setup, so that the next round runs one."""
+
+    @abstractmethod
+    def _close(self) -> R | None:
+        """End the open phase."""
+
+    @property
+    @abstractmethod
+    def _unfinished(self) -> bool:
+        """Whether there is a setup that did not come to its end."""
+
+    def _names(self, ranks: Collection[int]) -> list[str]:
+        return [self._roster.ids[rank] for rank in ranks]
 
     def _sign(self, kind: IntEnum, body: msgspec.Struct) -> bytes:
         return seal_envelope(kind, self.session, SERVER, body, self._identity.sign)

@@ -1,272 +1,289 @@
-"""A server that shows different survivor sets of one oneshot round to different members: all it can open, small committees.
+"""Two sets of survivors in one round: whoever opens both has the difference, and with it a single client's update.
 
-Model. An answer of a member adds its shares of one set; `threshold - packing + 1` or more of one set say something of that
-set's sum of secrets, so that set counts as open. Corrupt members answer for every set, and for nobody in particular:
-a client's own shares they have anyway. Honest members answer once a round, for a set that holds `min_clients` participants.
-Sums that several sets' answers give together are in test_oneshot_mixtures.py.
-
-The engine's members are asked as well, in every way there is, and with Params that the rules forbid the attack is carried out.
+Model. Of M members c are corrupt and answer whatever they are asked; each other one answers for one set a round. A server shows
+each of them the set it likes. From how many answers on a set tells anything at all is found by linear algebra modulo p, with the
+points of `packed`; a set that tells anything counts as opened. All splits of the members over sets are tried for small M, and
+what Params accept must be exactly what no split beats. The engine's own members are then asked in every one of these ways.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import NamedTuple
+from functools import cache
 
 import numpy as np
 import pytest
 
-from secagg import Params, oneshot_rules
-from secagg.errors import AbortError, EquivocationError, ParameterError, PeerError
-from support.committee import Committee
+from secagg import oneshot_rules
+from secagg.errors import EquivocationError, ParameterError, PeerError
+from secagg.hazmat import field, packed
+from secagg.protocols.oneshot.messages import Kind
+from secagg.protocols.oneshot.setup import Setup
+from support.committee import Committee, make_params
 from support.openers import Opener
 
-
-class Setting(NamedTuple):
-    """M members, c of them (and of p participants) corrupt, T answers, rho secrets a polynomial, m survivors."""
-
-    committee: int
-    corrupt: int
-    threshold: int
-    packing: int
-    participants: int
-    fewest: int
-
-    @property
-    def tells(self) -> int:
-        """The least number of shares of one set that say anything."""
-        return self.threshold - self.packing + 1
-
-    @property
-    def one_set(self) -> bool:
-        return 2 * self.tells > self.committee + self.corrupt
+SMALL = range(2, 8)
 
 
-def settings(committee: int) -> Iterator[Setting]:
-    """Every setting in which secrets are secret from the corrupt members; everybody is a member and a participant."""
-    for corrupt, threshold in itertools.product(range(committee), range(2, committee + 1)):
-        for packing in range(1, min(threshold - 1, threshold - corrupt) + 1):
-            for fewest in range(2, committee + 1):
-                yield Setting(committee, corrupt, threshold, packing, committee, fewest)
+# -- from how many shares on a polynomial tells something -------------------------------------------------------------
 
 
-def opened(s: Setting) -> set[frozenset[frozenset[int]]]:
-    """What sets of survivors a round ends with open, over every way to show honest members sets (or none).
-
-    Which set is shown to whom makes no difference but in numbers, so that as many of each as there are members to ask is all.
-    Participants 0 to c - 1 are corrupt. The literal server below shows that nothing is lost.
-    """
-    sets = [
-        frozenset(chosen)
-        for size in range(s.fewest, s.participants + 1)
-        for chosen in itertools.combinations(range(s.participants), size)
-    ]
-    honest, needed = s.committee - s.corrupt, s.tells - s.corrupt
-    most = honest if needed <= 0 else honest // needed
-    return {
-        frozenset(chosen) for count in range(min(most, len(sets)) + 1) for chosen in itertools.combinations(sets, count)
-    }
-
-
-def literal(s: Setting) -> set[frozenset[frozenset[int]]]:
-    """The same, with every honest member shown each set in turn."""
-    sets = [
-        frozenset(chosen)
-        for size in range(s.fewest, s.participants + 1)
-        for chosen in itertools.combinations(range(s.participants), size)
-    ]
-    found = set()
-    for shown in itertools.product([None, *sets], repeat=s.committee - s.corrupt):
-        counts = {each: shown.count(each) + s.corrupt for each in shown if each is not None}
-        found.add(frozenset(each for each, count in counts.items() if count >= s.tells))
+def rank(rows: list[list[int]]) -> int:
+    rows, found = [row[:] for row in rows], 0
+    for column in range(len(rows[0]) if rows else 0):
+        pivot = next((i for i in range(found, len(rows)) if rows[i][column] % field.P), None)
+        if pivot is None:
+            continue
+        rows[found], rows[pivot] = rows[pivot], rows[found]
+        inverse = pow(rows[found][column], -1, field.P)
+        for i in range(found + 1, len(rows)):
+            factor = rows[i][column] * inverse % field.P
+            rows[i] = [(a - factor * b) % field.P for a, b in zip(rows[i], rows[found], strict=True)]
+        found += 1
     return found
 
 
-def least_honest(s: Setting, families: set[frozenset[frozenset[int]]]) -> int | None:
-    """The fewest honest updates in an opened sum, or in the difference of two of one round."""
-    corrupt, sizes = set(range(s.corrupt)), []
-    for family in families:
-        sizes += [len(each - corrupt) for each in family]
-        sizes += [len((one ^ other) - corrupt) for one, other in itertools.combinations(family, 2)]
-    return min((size for size in sizes if size), default=None)
+def row(point: int, threshold: int) -> list[int]:
+    """A polynomial's value at a point, by its coefficients."""
+    return [pow(point % field.P, k, field.P) for k in range(threshold)]
 
 
-@pytest.mark.parametrize("committee", [2, 3, 4])
-def test_the_count_of_members_loses_no_strategy(committee):
-    """Every set shown to every honest member, in every combination: as many sets open as the numbers say."""
-    for s in settings(committee):
-        assert literal(s) == opened(s), s
+@cache
+def tells(threshold: int, rho: int, count: int, members: int) -> bool:
+    """Whether some `count` of the shares fix anything about the rho secrets together; the same for all, or this fails."""
+    secrets = [row(-j, threshold) for j in range(1, rho + 1)]
+    verdicts = set()
+    for places in itertools.combinations(range(1, members + 1), count):
+        shares = [row(x, threshold) for x in places]
+        verdicts.add(rank(shares) + rank(secrets) > rank(shares + secrets))
+    (verdict,) = verdicts
+    return verdict
 
 
-@pytest.mark.parametrize("committee", [2, 3, 4, 5])
-def test_under_the_rule_no_two_sets_open_and_no_sum_is_smaller_than_promised(committee):
-    """Nor can the bound be raised: the smallest opened sum has just the honest survivors of the smallest set."""
-    within = tight = 0
-    for s in settings(committee):
-        families = opened(s) if s.one_set else ()
-        for family in families:
-            assert len(family) <= 1, s
-        if s.one_set and s.fewest > s.corrupt:
-            within, least = within + 1, least_honest(s, families)
-            assert least is not None and least >= s.fewest - s.corrupt, s
-            tight += least == s.fewest - s.corrupt
-    assert within == tight > 0
+@pytest.mark.parametrize("members", [4, 6])
+def test_shares_tell_nothing_up_to_threshold_less_packing(members):
+    for threshold, rho in itertools.product(range(2, members + 1), range(1, members)):
+        if rho < threshold:
+            for count in range(members + 1):
+                assert tells(threshold, rho, count, members) == (count > threshold - rho)
 
 
-@pytest.mark.parametrize("committee", [3, 4, 5])
-def test_without_the_rule_two_sets_open_and_their_difference_is_one_update(committee):
-    """The search can lose: it finds the pair wherever the rule does not hold and a set can lack somebody honest."""
-    broken = 0
-    for s in settings(committee):
-        if s.one_set or s.fewest == s.participants:
-            continue
-        families = opened(s)
-        assert any(len(family) == 2 for family in families), s
-        assert least_honest(s, families) == 1, s
-        broken += 1
-    assert broken > 0
+def test_the_algebra_is_that_of_the_shares():
+    """The rows are what `split` computes: with the coefficients at hand, every share is its row's product."""
+    rng = np.random.default_rng(2)
+    secrets = rng.integers(0, field.P, (1, 2), dtype=np.uint64)
+    shares = packed.split(secrets, 4, range(1, 7))
+    system = [row(x, 4) for x in range(1, 7)] + [row(-j, 4) for j in (1, 2)]
+    values = [int(v) for v in shares[:, 0]] + [int(v) for v in secrets[0]]
+    joined = [[*one, value] for one, value in zip(system, values, strict=True)]
+    assert rank(joined) == rank(system) == 4
+    joined[3][-1] += 1
+    assert rank(joined) == 5
 
 
-@pytest.mark.parametrize("clients", range(2, 13))
-def test_params_hold_the_rules_of_the_model(clients):
-    """Whatever Params can be made keeps to them, with the corrupt clients all in the committee; and some can be made."""
-    made = 0
-    for corrupt, threshold in itertools.product(range(clients - 1), range(2, clients + 1)):
-        for packing in range(1, threshold):
-            try:
-                params = Params(
-                    clients, length=1, protocol="oneshot", corrupt=corrupt, threshold=threshold, packing=packing,
-                    min_clients=clients, min_honest=1,
-                )  # fmt: skip
-            except ParameterError:
+# -- all splits -------------------------------------------------------------------------------------------------------
+
+
+def splits(honest: int, sets: int) -> Iterator[list[int]]:
+    """How many honest members answer for each set; a member more or less silent never opens more."""
+    for chosen in itertools.combinations_with_replacement(range(sets), honest):
+        yield [chosen.count(one) for one in range(sets)]
+
+
+def most_opened(members: int, corrupt: int, threshold: int, rho: int) -> int:
+    """The most sets, of up to three, of which one strategy learns anything."""
+    return max(
+        sum(tells(threshold, rho, count + corrupt, members) for count in split)
+        for split in splits(members - corrupt, 3)
+    )
+
+
+def accepted(members: int, corrupt: int, threshold: int, rho: int) -> bool:
+    try:
+        make_params(members, corrupt=corrupt, threshold=threshold, packing=rho, min_honest=1, min_clients=members)
+    except ParameterError as error:
+        if not any(words in str(error) for words in ("two sets", "would learn")):
+            raise
+        return False
+    return True
+
+
+@pytest.mark.parametrize("members", SMALL)
+def test_params_accept_what_no_split_of_the_members_beats_and_nothing_else(members):
+    seen = set()
+    for corrupt in range(1, members):
+        for threshold in range(2, members + 1):
+            for rho in range(1, threshold):
+                alone = tells(threshold, rho, corrupt, members)
+                safe = not alone and most_opened(members, corrupt, threshold, rho) <= 1
+                assert accepted(members, corrupt, threshold, rho) == safe, (corrupt, threshold, rho)
+                seen.add(safe)
+    assert True in seen
+    assert (False in seen) == (members > 2)
+
+
+def smallest(opened: list[frozenset[int]], honest: frozenset[int]) -> int | None:
+    """Fewest honest updates in any combination of opened sums with weights -1, 0 and 1."""
+    found = None
+    for weights in itertools.product([-1, 0, 1], repeat=len(opened)):
+        total = {name: sum(w for w, one in zip(weights, opened, strict=True) if name in one) for name in honest}
+        size = sum(bool(v) for v in total.values())
+        if size and (found is None or size < found):
+            found = size
+    return found
+
+
+def smallest_sum(members: int, corrupt: int, threshold: int, rho: int, least: int) -> int | None:
+    """Fewest honest updates that any two sets and any split open: every client is a member, c of them corrupt in both roles."""
+    honest = frozenset(range(corrupt, members))
+    sets = [frozenset(s) for size in range(least, members + 1) for s in itertools.combinations(range(members), size)]
+    found = [smallest([one], honest) for one in sets if tells(threshold, rho, members, members)]
+    for pair in itertools.combinations(sets, 2):
+        for split in splits(len(honest), 2):
+            opened = [
+                one for one, count in zip(pair, split, strict=True) if tells(threshold, rho, count + corrupt, members)
+            ]
+            found += [smallest(opened, honest)] if opened else []
+    return min((size for size in found if size is not None), default=None)
+
+
+@pytest.mark.parametrize("members", [3, 4, 5])
+def test_the_smallest_opened_sum_has_min_clients_less_corrupt_honest_updates(members):
+    tried = 0
+    for corrupt, threshold in itertools.product(range(1, members), range(2, members + 1)):
+        for rho, least in itertools.product(range(1, threshold), range(corrupt + 1, members + 1)):
+            if not accepted(members, corrupt, threshold, rho):
                 continue
-            made += 1
-            s = Setting(clients, corrupt, threshold, packing, clients, params.min_clients)
-            assert s.one_set and params.threshold - params.packing >= max(1, corrupt), s
-            assert params.min_clients - corrupt >= 1
-    assert made
+            params = make_params(
+                members, corrupt=corrupt, threshold=threshold, packing=rho, min_honest=1, min_clients=least
+            )  # fmt: skip
+            assert smallest_sum(members, corrupt, threshold, rho, least) == params.opened_honest
+            tried += 1
+    assert tried
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"threshold": 3},
-        {"threshold": 4, "packing": 2},
-        {"threshold": 5, "packing": 5},
-        {"threshold": 6, "packing": 4},
-        {"min_clients": 2},
-        {"min_clients": 3, "corrupt": 2},
-        {"corrupt": 5},
-        {"committee": 7},
-    ],
-)
-def test_weaker_params_cannot_be_made_and_not_be_read(changes):
-    """What would open two sets, or show corrupt members a secret, or open a sum of one: neither made nor taken from others."""
-    settings = {"length": 1, "protocol": "oneshot", "corrupt": 1, "threshold": 6, "packing": 1, "min_clients": 5}
-    good = Params(6, **settings)
-    with pytest.raises(ParameterError):
-        Params(6, **{**settings, **changes})
-    name, value = next(iter(changes.items()))
-    if len(changes) == 1 and name in ("threshold", "min_clients"):
-        data = bytearray(good.to_bytes())
-        plain = {"threshold": 6, "min_clients": 5}[name]
-        places = [at for at, byte in enumerate(data) if byte == plain]
-        refusals = 0
-        for at in places:
-            data[at] = value
-            try:
-                other = Params.from_bytes(bytes(data))
-            except ParameterError:
-                refusals += 1
+@pytest.mark.parametrize("members, corrupt", [(4, 2), (5, 1), (6, 2), (7, 1)])
+def test_at_the_edge_of_the_rule_one_update_opens(members, corrupt):
+    """The checker can lose: with 2 (T - rho + 1) = M + c it finds two sets, and their difference is one client."""
+    for rho in (1, 2):
+        threshold = (members + corrupt) // 2 + rho - 1
+        if threshold > members or rho >= threshold:
+            continue
+        assert not accepted(members, corrupt, threshold, rho)
+        assert most_opened(members, corrupt, threshold, rho) >= 2
+        assert smallest_sum(members, corrupt, threshold, rho, members - 1) == 1
+
+
+# -- the engine's members ---------------------------------------------------------------------------------------------
+
+
+class Lax(Committee):
+    """Under Params that the rule on two sets would refuse."""
+
+    def __init__(self, monkeypatch, clients, **changes):
+        monkeypatch.setattr(oneshot_rules, "check", lambda params: None)
+        super().__init__(clients, **changes)
+
+
+def every_split(f, sets):
+    """For each split of the honest members over the sets: what opens. c0 is corrupt and answers for all sets."""
+    opener = Opener(f)
+    given = {names: opener.answers(names, f.ids) for names in sets}
+    for chosen in itertools.product(range(len(sets)), repeat=len(f.ids) - 1):
+        found = {}
+        for number, names in enumerate(sets):
+            asked = {0, *(place for place, one in enumerate(chosen, 1) if one == number)}
+            total = opener.opened(names, {place: given[names][place] for place in asked})
+            if isinstance(total, np.ndarray):
+                np.testing.assert_array_equal(total, opener.plain(*names))
+                found[names] = total
+        yield found
+
+
+SETS = [("c0", "c1", "c2", "c3", "c4"), ("c0", "c1", "c2", "c4"), ("c0", "c2", "c3", "c4")]
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_of_all_splits_of_the_engines_members_none_opens_two_sets(count):
+    f = Committee(5, corrupt=1, min_clients=4, threshold=4, packing=1)
+    opened = [len(found) for found in every_split(f, SETS[:count])]
+    assert len(opened) == count**4
+    assert max(opened) == 1
+    assert opened.count(1) > count  # every set opens where enough members see it
+
+
+def test_without_the_rule_the_difference_of_two_sets_is_one_update(monkeypatch):
+    f = Lax(monkeypatch, 5, corrupt=1, min_clients=4, threshold=3, packing=1)
+    won = [found for found in every_split(f, SETS[:2]) if len(found) == 2]
+    assert len(won) == 6  # two of the four honest members for each set
+    for found in won:
+        np.testing.assert_array_equal(found[SETS[0]] - found[SETS[1]], f.updates["c3"])
+
+
+def test_one_member_is_never_in_two_answers():
+    """Every ordered pair of sets, to one living member: the first is answered, the second refused, the first again the same."""
+    f = Committee(6, corrupt=1, min_clients=4)
+    opener = Opener(f)
+    sets = [names for size in (4, 5, 6) for names in itertools.combinations(f.ids, size)]
+    frames = {names: opener.ask("c2", names) for names in sets}
+    for first in sets[::5]:
+        member = opener.member("c2")
+        (share,) = opener.tell(member, [frames[first]])
+        assert isinstance(share, np.ndarray)
+        for second in sets:
+            (found,) = opener.tell(member, [frames[second]])
+            if second == first:
+                np.testing.assert_array_equal(found, share)
             else:
-                assert getattr(other, name) == plain and other.hash != good.hash
-            data[at] = plain
-        assert refusals
+                assert isinstance(found, EquivocationError)
 
 
-# -- the engine ---------------------------------------------------------------------------------------------------------------
-
-
-def split(attack: Opener, sets: tuple[list[str], list[str]], first: tuple[str, ...], corrupt: tuple[str, ...] = ()):
-    """Show one set to `first`, the other to the rest, and both to corrupt members; return what each set opens to."""
-    rest = tuple(name for name in attack.f.ids if name not in first and name not in corrupt)
-    return [
-        attack.opened(names, attack.answers(names, (*members, *corrupt)))
-        for names, members in zip(sets, (first, rest), strict=True)
+def test_one_set_under_other_words_is_another_request():
+    """The same survivors for other participants, in another order, with other keys, twice: refused, whatever came before."""
+    f = Committee(6, corrupt=1, min_clients=4)
+    opener, names = Opener(f), ("c0", "c1", "c2", "c3", "c4")
+    good = opener.ask("c1", names)
+    lies = [
+        opener.ask("c1", names, participants=[0, 1, 2, 3, 4]),
+        opener.ask("c1", names[::-1]),
+        opener.ask("c1", (*names, "c4")),
+        opener.ask("c1", (*names[:4], "c0")),
+        opener.ask("c1", names, keys=list(opener.setup.frames[:5])),
+        opener.ask("c1", names, round_id=2),
+        opener.ask("c1", names, setup_hash=bytes(32)),
     ]
+    for frame in lies:
+        (found,) = opener.told("c1", [frame])
+        assert isinstance(found, PeerError)
+    (share, *found) = opener.told("c1", [good, *lies])
+    assert isinstance(share, np.ndarray)
+    assert all(isinstance(each, PeerError) for each in found)
 
 
-def test_every_split_of_the_members_opens_one_set_at_most():
-    """M = 5, one of them corrupt, T = 4, rho = 1: both sets shown in all ways, the corrupt member answering for both."""
-    f = Committee(5, min_clients=4, corrupt=1, threshold=4, packing=1)
-    attack = Opener(f)
-    everybody, fewer = f.ids, f.ids[:4]
-    both = one = 0
-    for count in range(5):
-        for first in itertools.combinations(f.ids[:4], count):
-            found = split(attack, (everybody, fewer), first, (f.ids[4],))
-            for names, sums in zip((everybody, fewer), found, strict=True):
-                if sums is not None:
-                    np.testing.assert_array_equal(sums, attack.plain(*names))
-            both += all(sums is not None for sums in found)
-            one += any(sums is not None for sums in found)
-    assert both == 0
-    assert one == 2 * (1 + 4)  # four answers of one set: the corrupt one, and three or all of the others
+# -- two setups for one round -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("corrupt", [0, 1])
-def test_where_the_rule_is_broken_the_same_server_opens_two_sets_and_so_one_update(monkeypatch, corrupt):
-    """The positive control: the engine's own code, with Params made past the rule."""
-    settings = {
-        "clients": 6, "length": 37, "encoding": Committee(2, corrupt=0).params.encoding, "protocol": "oneshot",
-        "threshold": 3, "packing": 1, "min_clients": 5, "corrupt": corrupt, "rounds_per_setup": 3,
-    }  # fmt: skip
-    with pytest.raises(ParameterError, match="two sets"):
-        Params(**settings)
-    monkeypatch.setattr(oneshot_rules, "check", lambda params: None)
-    f = Committee(6, params=Params(**settings))
-    sums = split(Opener(f), (f.ids, f.ids[1:]), tuple(f.ids[:3]), tuple(f.ids[6 - corrupt :]))
-    assert all(isinstance(each, np.ndarray) for each in sums)
-    np.testing.assert_array_equal(sums[0] - sums[1], f.updates[f.ids[0]])
-
-
-def test_answers_for_two_sets_make_no_third_sum():
-    """Answers of two sets mixed, in any number: no sum comes of them, for no polynomial goes through."""
-    f = Committee(6, min_clients=4, threshold=5, packing=2)
-    attack = Opener(f)
-    sets = (f.ids, f.ids[:4])
-    given = [attack.answers(names, f.ids) for names in sets]
-    for count in range(1, 6):
-        mixed = {place: given[place < count][place] for place in range(6)}
-        for names in sets:
-            assert isinstance(attack.opened(names, mixed), AbortError)
-    for names, answers in zip(sets, given, strict=True):
-        np.testing.assert_array_equal(attack.opened(names, answers), attack.plain(*names))
-
-
-def test_one_member_answers_for_one_of_all_sets():
-    """Every set of four or more of six, in every order of two, asked of one living member: the first has the answer."""
-    f = Committee(6, min_clients=4, threshold=5, packing=2)
-    attack = Opener(f)
-    sets = [list(names) for size in (4, 5, 6) for names in itertools.combinations(f.ids, size)]
-    frames = [attack.ask("c2", names) for names in sets]
-    for first, frame in enumerate(frames):
-        found = attack.told("c2", [frame, *frames])
-        assert isinstance(found[0], np.ndarray)
-        for at, told in enumerate(found[1:]):
-            if at == first:
-                np.testing.assert_array_equal(told, found[0])
-            else:
-                assert isinstance(told, EquivocationError)
-
-
-def test_no_set_below_min_clients_is_answered_for():
-    f = Committee(6, min_clients=5, threshold=5, packing=2)
-    attack = Opener(f)
-    for size in range(5):
-        for names in itertools.combinations(f.ids, size):
-            (found,) = attack.told("c1", [attack.ask("c1", names)])
-            assert isinstance(found, PeerError) and "fewer survivors" in str(found)
-    for names in itertools.combinations(f.ids, 5):
-        np.testing.assert_array_equal(attack.opened(names, attack.answers(names, f.ids)), attack.plain(*names))
+def test_two_setups_of_one_batch_share_no_clients_and_no_members():
+    """Seven keys for some, six of them for others: a client uploads under one of the two, a member answers for one."""
+    f = Committee(7, corrupt=1, min_clients=4, threshold=6, packing=1)
+    f.until("masked")
+    asked, state = f.asked(Kind.MASKED_REQUEST), {name: f.clients[name].snapshot() for name in f.ids}
+    fewer = list(f.setup.frames[:6])
+    other = Setup.read(fewer, f.server.session, f.roster, f.params)
+    for name in f.ids:  # whichever comes first, the other one is refused
+        second = f.forged(asked[name], keys=fewer, setup_hash=other.hash)
+        for one, two in ((asked[name], second), (second, asked[name])):
+            client = f.restore(name, state[name])
+            client.receive(one)
+            with pytest.raises(EquivocationError):
+                client.receive(two)
+            client.submit(f.updates[name])
+            with pytest.raises(EquivocationError):
+                client.receive(two)
+    opener = Opener.of(f, asked)
+    for name in f.ids:  # uploads under the one are no uploads under the other, for any member
+        (found,) = opener.told(name, [opener.ask(name, f.ids, keys=fewer, setup_hash=other.hash)])
+        assert isinstance(found, PeerError)
+        (share,) = opener.told(name, [opener.ask(name, f.ids)])
+        assert isinstance(share, np.ndarray)

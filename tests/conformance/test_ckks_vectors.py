@@ -1,81 +1,34 @@
 """The engine replays the frozen sessions of tests/vectors/ckks_session.json, frame for frame and refusal for refusal."""
 
 import collections
-import hashlib
 import json
 
-import numpy as np
 import pytest
 
-from reference.entropy import Entropy
-from secagg import Client, Identity, KeyHolder, Params, Receipt, Roster, Server, errors
+from secagg import Client, KeyHolder, Params, Receipt, Roster, Server
 from secagg.hazmat.kdf import hkdf
 from secagg.hazmat.ring import Ring, modulus
 from secagg.protocols.ckks import CkksClient, CkksHolder, CkksServer
 from secagg.protocols.ckks.messages import pad_key, result_commitment
 from secagg.receipt import result_digest
 from secagg.wire import HOLDER
+from support.replay import Replay, lists, replay, sha256, with_one_changed
 from vectors.generate_ckks_session import PATH, build
 
 FILE = json.loads(PATH.read_text("utf-8"))
 
 
-def lists(vectors):
-    return [vector.tolist() for vector in vectors]
-
-
-def sha256(data):
-    return hashlib.sha256(data).hexdigest()
-
-
-class Replay:
-    """The engine in every seat, driven by the cases."""
+class CkksReplay(Replay):
+    """The engine in every seat."""
 
     def __init__(self, cases):
-        self.keys = {}
-        for case in cases:
-            if case["op"] == "identity":
-                private = bytes.fromhex(case["input"]["private"])
-                self.keys[case["input"]["name"]] = Identity.from_bytes(private)
-        self.roster = self.server = self.holder = None
-        self.clients = {}
+        super().__init__(cases)
+        self.holder = None
 
-    def do(self, case):
-        return getattr(self, "op_" + case["op"])(case["input"], case["output"])
-
-    # -- frames ---------------------------------------------------------------------------------------------------
-
-    def frame(self, given):
-        if "frame" in given:
-            return self.frames[given["frame"]]
-        middle = bytes.fromhex(given["bytes"])
-        if "like" not in given:
-            return middle
-        whole = self.frames[given["like"]]
-        return whole[: given["head"]] + middle + whole[len(whole) - given["tail"] :]
-
-    def same(self, made, expected, recipients=False):
-        """Compare frames with what the file lists, and learn the names of new ones."""
-        assert len(made) == len(expected)
-        for got, entry in zip(made, expected, strict=True):
-            frame, to = got if recipients else (got, None)
-            assert to == entry.get("to")
-            if "bytes" in entry or "sha256" in entry:
-                assert entry["frame"] not in self.frames
-                assert entry.get("bytes", sha256(frame)) in (frame.hex(), entry.get("sha256"))
-                self.frames[entry["frame"]] = frame
-            assert frame == self.frames[entry["frame"]], entry["frame"]
-
-    def sent(self):
-        made = collections.defaultdict(list)
-        for to, frame in self.server.outbox():
-            made[frame].append(to)
-        return list(made.items())
+    def silent(self):
+        return super().silent() and not self.holder.outbox()
 
     # -- what is fixed --------------------------------------------------------------------------------------------
-
-    def op_identity(self, given, output):
-        assert self.keys[given["name"]].verify_key.hex() == output["verify_key"]
 
     def op_roster(self, given, output):
         keys = {name: bytes.fromhex(key) for name, key in given["clients"].items()}
@@ -103,11 +56,7 @@ class Replay:
         }  # fmt: skip
 
     def op_session(self, given, output):
-        self.frames, self.name = {}, given["name"]
-
-        def entropy(name):
-            return Entropy(f"{self.name}: {name}")
-
+        self.frames, self.name, entropy = {}, given["name"], self.entropy
         key = self.keys["server"]
         self.server = Server(self.params, identity=key, roster=self.roster)
         make = self.server._core._new_bulk
@@ -124,36 +73,12 @@ class Replay:
 
     # -- the script -----------------------------------------------------------------------------------------------
 
-    def op_open_round(self, given, output):
-        self.server.open_round(given["round_id"], given["participants"])
-        assert self.server.phase == output["phase"]
-        self.same(self.sent(), output["frames"], recipients=True)
-
-    def op_close_phase(self, given, output):
-        self.server.close_phase()
-        assert self.server.phase == output["phase"]
-        self.same(self.sent(), output["frames"], recipients=True)
-
     def op_receive(self, given, output):
         party = self.holder if given["party"] == HOLDER else self.clients[given["party"]]
         party.receive(self.frame(given))
         self.same(party.outbox(), output["frames"])
         if party is not self.holder:
             assert (party.awaiting and party.awaiting.round_id) == output["awaiting"]
-
-    def op_server_receive(self, given, output):
-        assert self.server.receive(self.frame(given), sender=given["sender"]) == given["sender"]
-
-    def update(self, given):
-        w = np.array(given["w"], np.float32)
-        assert w.tolist() == given["w"]
-        return {"w": w.reshape(2, 5), "counts": np.array(given["counts"])}, given["weight"], {"loss": given["loss"]}
-
-    def op_submit(self, given, output):
-        update, weight, metrics = self.update(given)
-        client = self.clients[given["client"]]
-        client.submit(update, weight=weight, metrics=metrics, context=bytes.fromhex(given["context"]))
-        self.same(client.outbox(), output["frames"])
 
     # -- values between the frames --------------------------------------------------------------------------------
 
@@ -216,24 +141,8 @@ class Replay:
         assert result.blamed == {}
 
 
-def replay(cases):
-    """Run the cases; of those that must fail, the state stays what it was, or the next frames would differ."""
-    run = Replay(cases)
-    for number, case in enumerate(cases):
-        refused = None
-        try:
-            run.do(case)
-        except errors.SecAggError as error:
-            refused = type(error).__name__
-        assert refused == case["error"], (number, case["op"], case.get("note"))
-        assert case["success"] is (refused is None)
-        if refused:
-            assert run.server.outbox() == [] and not run.holder.outbox()
-            assert not any(client.outbox() for client in run.clients.values())
-
-
 def test_the_engine_makes_every_frame_and_refuses_what_must_be_refused():
-    replay(FILE["cases"])
+    replay(CkksReplay(FILE["cases"]), FILE["cases"])
 
 
 def test_the_file_is_what_the_reference_makes():
@@ -272,13 +181,6 @@ OPS = ["samples", "params", "key", "encode", "encrypt", "account", "opened", "re
 @pytest.mark.parametrize("where", range(4))
 def test_a_changed_value_does_not_pass(op, where):
     """Every value is looked at: a digit changed anywhere in the first case of a kind is found."""
-    at = next(number for number, case in enumerate(FILE["cases"]) if case["op"] == op)
-    text = json.dumps(FILE["cases"][at]["output"])
-    digits = [
-        place for place, character in enumerate(text) if character in "0123456789" and text[place - 1] in "abcdef :,"
-    ]
-    place = digits[int.from_bytes(hashlib.sha256(b"%d" % where + op.encode()).digest()[:4], "big") % len(digits)]
-    changed = json.loads(text[:place] + ("1" if text[place] in "023" else "2") + text[place + 1 :])
-    cases = [*FILE["cases"][:at], FILE["cases"][at] | {"output": changed}]
+    cases = with_one_changed(FILE["cases"], op, where)
     with pytest.raises(AssertionError):
-        replay(cases)
+        replay(CkksReplay(cases), cases)

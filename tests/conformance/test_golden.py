@@ -10,14 +10,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from golden.freeze import ANSWER, IDS, KINDS, V1, identity
+from golden.freeze import ANSWER, BESIDE, IDS, KINDS, V1, identity
 from reference import frames as reference
 from reference import msgpack
 from reference.hashes import digest
 from reference.settings import Roster as ReferenceRoster
-from secagg import Client, Identity, KeyHolder, Params, Receipt, Roster, errors
+from secagg import Client, Identity, KeyHolder, Member, Params, Receipt, Roster, errors
 from secagg.identity import PublicKey
 from secagg.protocols.ckks import messages as ckks
+from secagg.protocols.oneshot import messages as oneshot
 from secagg.protocols.pairwise import messages as pairwise
 from secagg.store import Ledger, open_snapshot
 from secagg.wire import (
@@ -35,7 +36,9 @@ from secagg.wire import (
 DECODERS = {
     "pairwise": {int(kind): decoder for kind, decoder in pairwise.decoders.items()},
     "ckks": {int(kind): decoder for kind, decoder in ckks.decoders.items()},
+    "oneshot": {int(kind): decoder for kind, decoder in oneshot.decoders.items()},
 }
+QUIET = {"holder": KeyHolder, "member": Member}
 PROTOCOLS = sorted(path.parent.name for path in V1.glob("*/frames.json"))
 FRAMES = {protocol: json.loads((V1 / protocol / "frames.json").read_text("utf-8")) for protocol in PROTOCOLS}
 FACTS = {protocol: json.loads((V1 / protocol / "facts.json").read_text("utf-8")) for protocol in PROTOCOLS}
@@ -165,7 +168,7 @@ class TestFiles:
     def test_ledgers(self, protocol: str, tmp_path: Path) -> None:
         session = bytes.fromhex(FACTS[protocol]["session"])
         for name, rows in FACTS[protocol]["ledgers"].items():
-            me = "ana" if name == "ana.ledger" else HOLDER
+            me = ({"ana": "ana"} | BESIDE[protocol])[Path(name).stem]
             ledger = Ledger(self._copy(protocol, name, tmp_path), me=me, identity=identity(me))
             assert ledger.records == len(rows) > 0
             for round_id, phase, *stands in rows:
@@ -177,9 +180,8 @@ class TestFiles:
     def test_snapshots(self, protocol: str, roster: Roster, tmp_path: Path) -> None:
         """Opened, restored and sealed again: another nonce, the same plaintext."""
         session = bytes.fromhex(FACTS[protocol]["session"])
-        makers = {"ana": Client} | ({HOLDER: KeyHolder} if protocol == "ckks" else {})
-        for me, kind in makers.items():
-            stem = "ana" if me == "ana" else "holder"
+        for stem, me in ({"ana": "ana"} | BESIDE[protocol]).items():
+            kind = QUIET.get(stem, Client)
             blob, keys = (V1 / protocol / f"{stem}.snapshot").read_bytes(), {"identity": identity(me), "roster": roster}
             ledger = self._copy(protocol, f"{stem}.ledger", tmp_path)
             party = kind.restore(blob, **keys, ledger=ledger, session=session)

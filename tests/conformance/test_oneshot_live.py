@@ -102,7 +102,9 @@ def test_uploads_of_many_polynomials_in_many_frames(frame_bytes, chunks):
 
 
 def test_shares_travel_in_several_frames():
-    live = OneshotLive(params(frame_bytes=41_000, clients=9, threshold=8, packing=1), [f"c{i}" for i in range(9)], **TWINS)
+    live = OneshotLive(
+        params(frame_bytes=41_000, clients=9, threshold=8, packing=1), [f"c{i}" for i in range(9)], **TWINS
+    )
     assert live.settings.share_spans(9) == [(0, 7), (7, 9)]
     live.run(Step(1, survivors=live.ids))
 

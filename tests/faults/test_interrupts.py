@@ -10,7 +10,7 @@ from secagg import HOLDER, Client, Identity, Integer, KeyHolder, Params, Roster,
 from secagg.errors import AbortError, SecAggError
 
 IDS = ("ana", "bo", "cy", "dan")
-PROTOCOLS = {"pairwise": {}, "ckks": {"protocol": "ckks", "reveal": "server"}}
+PROTOCOLS = {"pairwise": {}, "ckks": {"protocol": "ckks", "reveal": "server"}, "oneshot": {"protocol": "oneshot"}}
 
 
 class _Interrupt(BaseException):

@@ -255,7 +255,7 @@ def test_fault_58_and_59_states_show_nothing_and_are_never_pickled_or_copied():
     core, state = f.clients["c0"]._core, f.clients["c0"]._core._state
     inner = (
         core, state, state.round, core._member, core._member._batch, alone._core, f.server._core, f.server._core._state,
-        f.server._core._state.batch, f.server._core._state.round, f.server._core.bulk,
+        f.server._core._state.batch, f.server._core._state.round, f.server._core.bulk, f.server._core.bulk._spool,
     )  # fmt: skip
     secrets = [state.round.seed, core._member._batch.private, f.server._core._state.batch.pair.private_bytes()]
     for thing in (f.server, f.clients["c0"], alone, *inner):

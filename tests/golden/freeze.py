@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from reference import frames as reference
-from secagg import Client, Identity, KeyHolder, Params, Roster, Server
+from secagg import Client, Identity, KeyHolder, Member, Params, Roster, Server
 from secagg.identity import PublicKey
 from secagg.wire import HOLDER
 
@@ -33,8 +33,10 @@ LONGEST = 30_000  # bytes of a frame
 
 # Kinds of frame, by protocol; 0 is a chunk.
 ANSWER = 256  # no frame: what an unmask frame of pairwise seals
-KINDS = {"pairwise": [*range(9), ANSWER], "ckks": [0, *range(16, 22)]}
+KINDS = {"pairwise": [*range(9), ANSWER], "ckks": [0, *range(16, 22)], "oneshot": [0, *range(32, 38)]}
 IDS = ["ana", "bo", "cy", "éva"]
+# Whose files are kept beside ana's, by protocol: the file's name, and who it is.
+BESIDE = {"pairwise": {}, "ckks": {"holder": HOLDER}, "oneshot": {"member": "éva"}}
 
 
 def identity(name: str) -> Identity:
@@ -97,13 +99,16 @@ def _round(protocol: str, folder: Path) -> dict[str, Any]:
     verify_keys = {name: key.verify_key for name, key in keys.items()}
     roster = Roster(verify_keys, identity("server").verify_key, holder_key and holder_key.verify_key)
     server = Server(params, identity=identity("server"), roster=roster)
-    parties: dict[str, Client | KeyHolder] = {
-        name: Client(params, me=name, identity=key, roster=roster, ledger=folder / f"{name}.ledger")
+    quiet = {"éva"} if protocol == "oneshot" else set()
+    parties: dict[str, Client | KeyHolder | Member] = {
+        name: (Member if name in quiet else Client)(
+            params, me=name, identity=key, roster=roster, ledger=folder / f"{'member' if name in quiet else name}.ledger"
+        )
         for name, key in keys.items()
     }
     if holder_key is not None:
         parties[HOLDER] = KeyHolder(params, identity=holder_key, roster=roster, ledger=folder / "holder.ledger")
-    server.open_round(1)
+    server.open_round(1, [name for name in IDS if name not in quiet])
     while server.phase != "idle":
         for to, frame in server.outbox():
             for name in parties if to is None else [to]:
@@ -125,17 +130,18 @@ def _round(protocol: str, folder: Path) -> dict[str, Any]:
             rows[path.name] = text(
                 db.execute("SELECT round, phase, mark, digest, frame FROM frames ORDER BY 1, 2").fetchall()
             )
-    for name in set(parties) - {"ana", HOLDER}:
-        (folder / f"{name}.ledger").unlink()
+    for name in set(rows) - {f"{stem}.ledger" for stem in ("ana", *BESIDE[protocol])}:
+        (folder / name).unlink()
+        del rows[name]
     made = {"session": server.session.hex(), "roster_hash": roster.hash().hex(), "params_hash": params.hash.hex()}
-    made["ledgers"] = {name: rows[name] for name in ("ana.ledger", "holder.ledger") if name in rows}
+    made["ledgers"] = rows
     roster.save(folder / "roster")
     (folder / "params").write_bytes(params.to_bytes())
     receipt = server.result(1).receipt
     receipt.save(folder / "receipt")
     (folder / "ana.snapshot").write_bytes(parties["ana"].snapshot())
-    if holder_key is not None:
-        (folder / "holder.snapshot").write_bytes(parties[HOLDER].snapshot())
+    for stem, name in BESIDE[protocol].items():
+        (folder / f"{stem}.snapshot").write_bytes(parties[name].snapshot())
     return made | {"account": receipt.account.hex(), "survivors": list(receipt.survivors)}
 
 

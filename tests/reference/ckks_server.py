@@ -220,6 +220,7 @@ class Server:
 
     def _close_encrypted(self):
         current, groups = self.round, {}
+        self.shown -= set(current.participants) - set(current.headers)
         for name in current.participants:
             if name in current.ciphertexts:
                 groups.setdefault(current.headers[name][1][4], []).append(name)
@@ -227,7 +228,6 @@ class Server:
         refuse(not counts or counts[0] < self.settings.m, ThresholdError, "survivors")
         refuse(len(counts) > 1 and counts[0] == counts[1], AbortError, "two largest groups of one size")
         context, current.survivors = max(groups.items(), key=lambda item: len(item[1]))
-        self.shown -= set(current.participants) - set(current.headers)
         uploads = {name: current.headers[name][1][6] for name in current.survivors}
         current.account = self.key.account(
             self.settings, self.roster, self.session, current.round_id, current.participants, uploads, context

@@ -23,6 +23,7 @@ def is_prime(n):
     return all(pow(b, odd, n) == 1 or any(pow(b, odd << k, n) == n - 1 for k in range(twos)) for b in bases)
 
 
+@functools.cache
 def moduli(bits, count):
     candidates = (q for q in range(2**bits - 1 - (2**bits - 2) % 16384, 0, -16384) if is_prime(q))
     return [next(candidates) for _ in range(count)]
@@ -104,7 +105,7 @@ def joined(a, slot):
 
 
 def times_small(a, s, q, count):
-    """The first coefficients of the product with a polynomial of small signed ones, as `multiply` has it, or by its definition."""
+    """The first coefficients of a product with small signed ones: few by its definition, others as `multiply` has it."""
     n = len(a)
     if count <= FEW:
         turned = [-x for x in reversed(s)]

@@ -6,7 +6,7 @@ from hashlib import sha256
 from reference import chunks, frames
 from reference.chunks import tag
 from reference.ckks_common import check_ranks, encoded, names
-from reference.errors import AuthenticationError, DecodeError, PeerError, refuse
+from reference.errors import AuthenticationError, PeerError, refuse
 from reference.hashes import digest, hkdf, u64
 
 __all__ = [
@@ -28,7 +28,7 @@ def shown(data, kind, session, settings, roster):
 def committee(settings, roster, session):
     """Return the ids of the committee, sorted."""
     ids = list(roster.clients)
-    if settings.M < len(ids):
+    if len(ids) > settings.M:
         ids.sort(key=lambda name: digest("oneshot-committee", session, roster.hash, name.encode()))
     return sorted(ids[: settings.M], key=str.encode)
 

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import chain, combinations
 
 from reference import encoding, frames, packed
 from reference.ckks_common import encoded, signer
@@ -264,6 +264,7 @@ class Server:
 
     def _close_masked(self):
         current, setup, groups = self.round, self.batch.setup, {}
+        self.batch.shown -= set(current.participants) - set(current.headers)
         for name in current.participants:
             if name in current.boxes:
                 groups.setdefault(current.headers[name][1][4], []).append(name)
@@ -271,7 +272,6 @@ class Server:
         refuse(not counts or counts[0] < self.settings.m, ThresholdError, "survivors")
         refuse(len(counts) > 1 and counts[0] == counts[1], AbortError, "two largest groups of one size")
         context, current.survivors = max(groups.items(), key=lambda item: len(item[1]))
-        self.batch.shown -= set(current.participants) - set(current.headers)
         uploads = {name: current.headers[name][1][7] for name in current.survivors}
         current.account = setup.account(self.settings, current.round_id, current.participants, uploads, context)
         headers = [current.headers[name][0] for name in current.survivors]
@@ -341,7 +341,7 @@ class Server:
         settings, xs = self.settings, list(rows)
         elements = packed.combine(xs, list(rows.values()), settings.rho)
         try:
-            return packed.unpack_digits(sum(elements, []), settings.digit_bits, settings.N)
+            return packed.unpack_digits(list(chain(*elements)), settings.digit_bits, settings.N)
         except ValueError as error:
             raise AbortError("not the sum of honest secrets") from error
 

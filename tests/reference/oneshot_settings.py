@@ -1,4 +1,4 @@
-"""Params of the oneshot protocol: which ring masks, how values become coefficients, and who opens (spec of oneshot, sections 2 and 3)."""
+"""Params of the oneshot protocol: which ring masks, how values become coefficients, and who opens (spec of oneshot, 2 and 3)."""
 
 import math
 from typing import NamedTuple
@@ -54,9 +54,7 @@ def choose(widths, n, M, rho):
         if 0 in pers:
             continue
         size = 8 * M * share_rows(N, digit_bits(N, n), rho)
-        size += sum(
-            upload_size(N, bits, primes, per, count) for per, (count, _) in zip(pers, widths, strict=True)
-        )
+        size += sum(upload_size(N, bits, primes, per, count) for per, (count, _) in zip(pers, widths, strict=True))
         weighed = size * (1 if bits <= 50 else 1.1)
         if best is None or weighed < best[0]:
             best = weighed, (N, bits, primes)
@@ -75,9 +73,7 @@ class Part(NamedTuple):
         """Return the (start, stop, number of the first polynomial) of each chunk."""
         size = self.step * self.ring.n * self.ring.per
         starts = range(0, self.count, size)
-        return [
-            (start, min(start + size, self.count), self.first + i * self.step) for i, start in enumerate(starts)
-        ]
+        return [(start, min(start + size, self.count), self.first + i * self.step) for i, start in enumerate(starts)]
 
     def size(self, start, stop):
         ring = self.ring

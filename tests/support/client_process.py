@@ -2,7 +2,7 @@
 
     python client_process.py DIRECTORY INBOX OUTBOX [KILL]
 
-DIRECTORY holds the files of a client, or of the key holder; INBOX a MessagePack list of frames; OUTBOX is where its frames
+DIRECTORY holds the files of a client, of a member, or of the key holder; INBOX a MessagePack list of frames; OUTBOX is where its frames
 go. KILL names a point at which the process kills itself with SIGKILL: "before commit", "after commit", "after snapshot".
 """
 
@@ -60,8 +60,8 @@ def main(home: Path, inbox: Path, outbox: Path, kill: str = "") -> None:
     settings = msgspec.msgpack.decode((home / "settings").read_bytes())
     roster = secagg.Roster(settings["clients"], settings["server"], settings["holder"])
     party = {"identity": secagg.Identity.load(home / "identity"), "roster": roster, "ledger": home / "ledger"}
-    snapshot, holder = home / "snapshot", settings["me"] == HOLDER
-    made = secagg.KeyHolder if holder else secagg.Client
+    snapshot, holder, quiet = home / "snapshot", settings["me"] == HOLDER, settings.get("quiet", False)
+    made = secagg.KeyHolder if holder else secagg.Member if quiet else secagg.Client
     if snapshot.exists():
         client = made.restore(snapshot.read_bytes(), **party)
     else:
@@ -69,7 +69,7 @@ def main(home: Path, inbox: Path, outbox: Path, kill: str = "") -> None:
         client = made(secagg.Params.from_bytes(settings["params"]), **names, **party)
     for frame in msgspec.msgpack.decode(inbox.read_bytes()):
         client.receive(frame)
-    if not holder and client.awaiting:
+    if not (holder or quiet) and client.awaiting:
         client.submit(np.frombuffer((home / "update").read_bytes(), dtype=np.int64))
     frames = client.outbox()
     write(snapshot, client.snapshot())

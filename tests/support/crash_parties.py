@@ -1,4 +1,4 @@
-"""A server, clients, and a key holder or a committee member: processes on loopback sockets that may be killed at any instruction.
+"""Server, clients, key holder or member as processes that talk over loopback sockets and may be killed at any instruction.
 
 Each keeps what the documentation tells it to keep: the server a journal, the others a ledger and a snapshot. Whatever they send
 is written to a log first, for the judge. A *trap* makes a process kill itself in the middle of something.

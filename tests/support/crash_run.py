@@ -2,9 +2,9 @@
 
     python crash_run.py HOME MODE KILLS SEED
 
-MODE is pairwise, ckks, ckks-holder or oneshot. The processes are forks of this one, so that one is there again in milliseconds.
-When KILLS have died, nobody is killed any more, and rounds go on until all clients are in a sum again. What was sent and what
-came of the rounds is judged (`crash_judge`); a summary is printed as JSON.
+MODE is pairwise, ckks, ckks-holder or oneshot. The processes are forks of this one, so that one is there again in
+milliseconds. When KILLS have died, nobody is killed any more, and rounds go on until all clients are in a sum again. What was
+sent and what came of the rounds is judged (`crash_judge`); a summary is printed as JSON.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ class OneshotLive(Live):
         own = frames.verify_key(identity("the server"))
         self.roster, self.reference_roster = Roster(keys, own), ReferenceRoster(own, keys)
         self.settings = OneshotSettings(params.to_bytes())
-        self.server = self._seat(server, lambda: EngineServer(self), lambda: self._reference_server())
+        self.server = self._seat(server, lambda: EngineServer(self), self._reference_server)
         self.clients = {
             each: self._seat(
                 clients(each),

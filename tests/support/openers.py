@@ -29,16 +29,27 @@ class Opener:
     def __init__(
         self, f: Committee, round_id: int = 1, contexts: Mapping[str, bytes] | None = None, participants: Any = None
     ) -> None:
-        self.f, self.round_id = f, round_id
         f.until("masked", round_id, participants)
+        self.begin(f, f.asked(Kind.MASKED_REQUEST), contexts or {})
+
+    @classmethod
+    def of(cls, f: Committee, asked: Mapping[str, bytes]) -> Opener:
+        """One of a federation whose clients are about to be handed these requests."""
+        made = cls.__new__(cls)
+        made.begin(f, asked, {})
+        return made
+
+    def begin(self, f: Committee, asked: Mapping[str, bytes], contexts: Mapping[str, bytes]) -> None:
+        """Take every client's upload, and its state after it."""
+        self.f = f
         self.setup, self.batch = f.setup, f.server._core._state.batch
+        self.round_id = f.server._core._state.round.round_id
         self.participants = list(f.server._core._state.round.participants)
         self.headers: dict[str, bytes] = {}
         self.payloads: dict[str, dict[tuple[int, int], bytes]] = {}
-        for name, frames in f.requests().items():
-            for frame in frames:
-                f.clients[name].receive(frame)
-                f.clients[name].submit(f.updates[name], context=(contexts or {}).get(name, b""))
+        for name, frame in asked.items():
+            f.clients[name].receive(frame)
+            f.clients[name].submit(f.updates[name], context=contexts.get(name, b""))
             self.take(name, f.clients[name].outbox())
         self.snapshots = {name: f.clients[name].snapshot() for name in f.ids}
 

@@ -9,17 +9,39 @@ import sys
 from pathlib import Path
 
 import secagg
-from secagg import Params
+from reference.entropy import Entropy
+from secagg import Identity, Params, Server
+from secagg.protocols.oneshot import OneshotClient, OneshotServer
 from support.ckks_live import CkksLive
-from support.live import ENCODINGS, Live, Step
+from support.live import ENCODINGS, EngineClient, Live, Step, identity
 
 __all__ = ["digest", "elsewhere"]
 
 IDS = ["c0", "c1", "c2", "c3", "c4"]
 COMMON = {**ENCODINGS, "corrupt": 1, "min_clients": 4, "rounds_per_setup": 2}
+
+
+class _OneshotClient(EngineClient):
+    core = OneshotClient
+
+
+class _Oneshot(Live):
+    """A oneshot session of the engine alone; what a sum must be is told by the rules of pairwise, which encodes alike."""
+
+    def __init__(self, params: Params, ids: list[str], *, name: str) -> None:
+        super().__init__(Params(clients=len(ids), **{**COMMON, "threshold": 4}), ids, name=name)
+        self.params = params
+        key = Identity.from_bytes(identity("the server"))
+        self.server = Server(params, identity=key, roster=self.roster)
+        bulk = self.server._core._new_bulk
+        self.server._core = OneshotServer(params, key, self.roster, bulk, Entropy(f"{name} the server"))
+        self.clients = {each: _OneshotClient(self, each) for each in ids}
+
+
 PARAMS = {
     "pairwise": (Live, {"threshold": 4, "frame_bytes": 64}),
     "ckks": (CkksLive, {"protocol": "ckks", "reveal": "server", "frame_bytes": 1 << 17}),
+    "oneshot": (_Oneshot, {"protocol": "oneshot", "frame_bytes": 1 << 16}),
 }
 
 

@@ -30,7 +30,7 @@ class OnDisk:
             key.save(mine / "identity")
             settings = {
                 "me": name, "params": self.params.to_bytes(), "server": self.roster.server, "holder": self.roster.holder,
-                "clients": {other: self.roster.key(other) for other in self.ids},
+                "clients": {other: self.roster.key(other) for other in self.ids}, "quiet": name in getattr(self, "quiet", ()),
             }  # fmt: skip
             (mine / "settings").write_bytes(msgspec.msgpack.encode(settings))
         for name in self.ids:

@@ -12,6 +12,7 @@ from secagg.errors import AuthenticationError, PeerError, StateError, ThresholdE
 from secagg.protocols.machine import Machine, diagram
 from secagg.protocols.pairwise import dealing, graph, transitions
 from secagg.protocols.rounds import listed
+from support.committee import Committee
 
 
 class S(Enum):
@@ -117,3 +118,11 @@ def test_errors_pickle_and_say_where():
     assert str(error) == "bad from 'a' in phase keys"
     error = pickle.loads(pickle.dumps(ThresholdError("answers", 3, 2)))
     assert (error.needed, error.have, str(error)) == (3, 2, "answers: needed 3, have 2")
+
+
+def test_what_an_upload_is_made_with_shows_no_secret():
+    f = Committee(3)
+    f.until("masked")
+    client = f.clients["c0"]
+    client.receive(f.requests()["c0"][0])
+    assert repr(client._core._begin()) == "<Begun round 1>"

@@ -7,7 +7,7 @@ import json
 from hashlib import sha256
 from pathlib import Path
 
-from reference import ckks_ring, errors, frames, msgpack, ring
+from reference import ckks_ring, frames, msgpack, ring
 from reference.ckks_client import Client
 from reference.ckks_holder import Holder
 from reference.ckks_server import Server
@@ -16,7 +16,8 @@ from reference.entropy import Entropy
 from reference.frames import HOLDER
 from reference.settings import Roster
 from vectors import ckks_crooked, ckks_refusals
-from vectors.generate_pairwise_session import identity, text
+from vectors.generate_pairwise_session import identity
+from vectors.script import Script
 
 PATH = Path(__file__).with_name("ckks_session.json")
 IDS = ["ana", "bo", "cy", "éva"]
@@ -36,11 +37,12 @@ def canonical(threat, reveal):
     ]  # fmt: skip
 
 
-class Session:
+class Session(Script):
     """The reference's parties, and the account of what they do; `cases` goes on from one session to the next."""
 
     def __init__(self, cases, threat, reveal):
-        self.cases, self.frames, self.whole = cases, {}, not cases
+        super().__init__(cases)
+        self.whole = not cases
         self.name = f"{threat}, {reveal}"
         keys = {name: frames.verify_key(identity(name)) for name in IDS}
         server, holder = frames.verify_key(identity("server")), frames.verify_key(identity(HOLDER))
@@ -64,9 +66,8 @@ class Session:
     def _entropy(self, name):
         return Entropy(f"{self.name}: {name}")
 
-    def note(self, op, given, made, error=None, why=None):
-        case = {"op": op, "input": text(given), "output": text(made), "success": error is None, "error": error}
-        self.cases.append(case if why is None else case | {"note": why})
+    def in_full(self, frame, sender):
+        return len(frame) <= LARGE or (self.whole and self.round_id == 1 and sender not in IDS[1:])
 
     def _note_params(self, made):
         settings = self.settings
@@ -88,59 +89,12 @@ class Session:
             made["binomial 26"] = ring.binomial(key, stream, j, 1024, q)[:SAMPLED]
             self.note("samples", {"key": key, "stream": stream, "polynomial": j, "degree": 1024}, made)
 
-    # -- frames ---------------------------------------------------------------------------------------------------
-
-    def _known(self, frame):
-        return next((name for name, data in self.frames.items() if data == frame), None)
-
-    def _named(self, sender, made, to=False):
-        """Give frames their names, and note each one's bytes, or of a long one the SHA-256, once."""
-        out = []
-        for frame, recipients in made:
-            name = self._known(frame)
-            entry = {"frame": name or f"{len(self.frames)} {sender}"}
-            if to:
-                entry["to"] = recipients
-            if name is None:
-                self.frames[entry["frame"]] = frame
-                whole = len(frame) <= LARGE or (self.whole and self.round_id == 1 and sender not in IDS[1:])
-                entry |= {"bytes": frame} if whole else {"sha256": sha256(frame).digest()}
-            out.append(entry)
-        return out
-
-    def _given(self, frame):
-        """Return a frame by its name, or by the name of the one that it has most in common with and what is between."""
-        name = self._known(frame)
-        if name is not None:
-            return {"frame": name}
-        best = {"bytes": frame}
-        for name, other in self.frames.items():
-            head = next(
-                (i for i, (a, b) in enumerate(zip(frame, other, strict=False)) if a != b), min(len(frame), len(other))
-            )
-            ends = zip(reversed(frame[head:]), reversed(other[head:]), strict=False)
-            tail = next((i for i, (a, b) in enumerate(ends) if a != b), min(len(frame), len(other)) - head)
-            middle = frame[head : len(frame) - tail]
-            if len(middle) + 32 < len(best["bytes"]):
-                best = {"like": name, "head": head, "tail": tail, "bytes": middle}
-        return best
-
-    def _sent(self, sender, party):
-        return self._named(sender, [(frame, None) for frame in party.outbox()])
-
-    def _server_frames(self):
-        made = {}
-        for to, frame in self.server.outbox():
-            made.setdefault(frame, []).append(to)
-        self.inbox = {name: [frame for frame, to in made.items() if name in to] for name in (*IDS, HOLDER)}
-        return self._named("server", list(made.items()), to=True)
-
     # -- the script's verbs ---------------------------------------------------------------------------------------
 
     def open_round(self, round_id, participants=None):
         self.round_id = round_id
         self.server.open_round(round_id, participants)
-        made = {"phase": self.server.phase, "frames": self._server_frames()}
+        made = {"phase": self.server.phase, "frames": self._server_frames([*IDS, HOLDER])}
         self.note("open_round", {"round_id": round_id, "participants": participants}, made)
 
     def close_phase(self, error=None, why=None):
@@ -149,7 +103,7 @@ class Session:
             return
         phase = self.server.phase
         self.server.close_phase()
-        self.note("close_phase", {}, {"phase": self.server.phase, "frames": self._server_frames()})
+        self.note("close_phase", {}, {"phase": self.server.phase, "frames": self._server_frames([*IDS, HOLDER])})
         {"keys": self._note_key, "encrypted": self._note_account, "decrypt": self._note_result}[phase]()
 
     def _party(self, name):
@@ -166,28 +120,10 @@ class Session:
         self.note("receive", given, made)
         return [self.frames[entry["frame"]] for entry in made["frames"]]
 
-    def _refuses(self, op, receive, given, error, why):
-        refused = None
-        try:
-            receive()
-        except (errors.PeerError, errors.AbortError) as raised:
-            refused = type(raised).__name__
-        if refused != error:
-            raise AssertionError(f"{why}: {refused}, not {error}")
-        self.note(op, given, None, error, why)
-
     def refuses(self, name, frame, error, why):
         """Hand a client or the holder a frame that it refuses."""
         given = {"party": name, **self._given(frame)}
         self._refuses("receive", lambda: self._party(name).receive(frame), given, error, why)
-
-    def server_receive(self, name, frame):
-        self.server.receive(frame, sender=name)
-        self.note("server_receive", {"sender": name, **self._given(frame)}, None)
-
-    def server_refuses(self, name, frame, error, why):
-        given = {"sender": name, **self._given(frame)}
-        self._refuses("server_receive", lambda: self.server.receive(frame, sender=name), given, error, why)
 
     def submit(self, name, context):
         client, source = self.clients[name], Entropy(f"update {name} {self.round_id}")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from secagg.cli.demo.federation import LATE
+from secagg.oneshot_rules import sets_apart
 from secagg.params import Params
 
 __all__ = ["committee_params", "committee_schedule"]
@@ -21,10 +22,12 @@ TWO = 2  # answers more than the threshold, for each wrong one that is to be cor
 def committee_params(hospitals: int, dropout: int) -> dict[str, Any]:
     """Return the fields of a committee of all hospitals that can do without the lost ones and one more, or with a liar.
 
-    The threshold is the largest for that, if the bound on two sets in one round leaves so much room.
+    The threshold is the largest for that, if the bounds on several sets in one round leave so much room.
     """
     corrupt = max(1, math.ceil(hospitals / 10))
     least = (hospitals + corrupt) // 2 + 1
+    if sets_apart(hospitals, hospitals - dropout, corrupt):
+        least = (2 * hospitals + corrupt) // 3 + 1
     threshold = min(hospitals, max(least, hospitals - max(dropout + 1, TWO + 1)))
     packing = max(1, min(threshold - least + 1, MOST_PACKING))
     return {

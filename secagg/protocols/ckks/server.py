@@ -8,15 +8,14 @@ round: its id is burned, nothing is released, the session goes on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from secagg.errors import AbortError, InputError, SecAggError, ThresholdError
+from secagg.errors import AbortError, ThresholdError
 from secagg.hazmat.agreement import KeyPair
 from secagg.protocols.accounts import account_digest, participants_digest, survivors_digest, upload_tag
 from secagg.protocols.ckks.intake import Intake
-from secagg.protocols.ckks.memo import Memo, read_memo
 from secagg.protocols.ckks.messages import (
     DecryptRequest,
     EncryptedRequest,
@@ -27,9 +26,9 @@ from secagg.protocols.ckks.messages import (
 )
 from secagg.protocols.ckks.state import Key, Round, ServerBulk, ServerState
 from secagg.protocols.ckks.transitions import ServerEvent, ServerPhase
-from secagg.protocols.rounds import check_participants, check_round_id, known, one_model
+from secagg.protocols.one_message_server import OneMessageServer
+from secagg.protocols.rounds import one_model
 from secagg.protocols.secret import Secret
-from secagg.protocols.serving import Serving
 from secagg.wire import HOLDER, SERVER, Chunk, encode_chunk
 
 if TYPE_CHECKING:
@@ -57,8 +56,14 @@ class Decryption(Secret):
     blamed: dict[str, str] = field(default_factory=dict)
 
 
-class CkksServer(Serving[ServerState]):
+class CkksServer(OneMessageServer[ServerState, Decryption]):
     """The server's state across the keys and rounds of a session."""
+
+    _events = ServerEvent
+    _setup_phase = ServerPhase.KEYS
+    _forgets = (
+        ServerPhase.DECRYPT
+    )  # the holder may have lost its key, and with it every round of the batch: ask for another
 
     def __init__(
         self,
@@ -70,20 +75,9 @@ class CkksServer(Serving[ServerState]):
         session: bytes | None = None,
     ) -> None:
         state = ServerState(params, roster, entropy(16) if session is None else session, bulk())
-        super().__init__(params, identity, roster, bulk, state, Intake(state))
-        self._entropy = entropy
+        super().__init__(params, identity, roster, bulk, state, Intake(state), entropy)
 
     # -- what the facade sees -------------------------------------------------------------------------------------
-
-    @property
-    def excluded(self) -> Collection[str]:
-        """Clients whose upload was refused in the round in progress."""
-        return () if self._state.round is None else self._state.round.excluded
-
-    @property
-    def setting_up(self) -> bool:
-        """Whether the open phase belongs to a setup."""
-        return self._machine.state is ServerPhase.KEYS
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -101,95 +95,51 @@ class CkksServer(Serving[ServerState]):
                 return () if self._state.answered() else (HOLDER,)
         return ()
 
-    def open_round(self, round_id: int, participants: Collection[str] | None, cohort: Collection[str] | None) -> None:
-        """Ask for a round; the holder is asked for a key first when none covers it."""
-        check_round_id(round_id, self._floor)
-        if cohort is not None:
-            raise InputError("protocol='ckks' has no cohort; say who takes part with participants")
-        wanted = known(self._roster, participants, "participants")
-        check_participants(self._params, wanted)
-        key = self._state.key
-        fresh = key is None or not key.covers(round_id)
-        if fresh and round_id + self._params.rounds_per_setup > 1 << 63:
-            raise InputError("the key's last round would be beyond 2**63 - 1")
-        self._machine.local(ServerEvent.OPEN_KEYS)
-        self._floor, self._wanted = round_id, wanted
-        self._state.round = Round(round_id)
-        self._state.bulk = self._new_bulk()
-        if not fresh:
-            self._machine.fire(ServerEvent.OPEN_ROUND)
-            self._ask_encrypted()
-            return
-        request = KeyRequest(round_id, self._params.rounds_per_setup, self._params.hash, self._roster.hash())
-        self._state.key = Key(request)
-        self._machine.fire(ServerEvent.OPEN_KEYS)
-        self._out.append((HOLDER, self._sign(Kind.KEY_REQUEST, request)))
-
-    def close_phase(self) -> Decryption | None:
-        """End the open phase; return the Decryption when it was the last.
-
-        Raises
-        ------
-        AbortError
-            Too few took part; the round is over and nothing was released.
-        """
-        self._machine.local(ServerEvent.CLOSE)
-        try:
-            match self._machine.state:
-                case ServerPhase.KEYS:
-                    self._close_keys()
-                case ServerPhase.ENCRYPTED:
-                    self._close_encrypted()
-                case _:
-                    return self._close_decrypt()
-        except SecAggError:
-            unanswered = self._machine.state is ServerPhase.DECRYPT
-            self.abort()
-            if unanswered:  # the holder may have lost its key, and with it every round of the batch: ask for another
-                self._state.key = None
-            raise
-        return None
-
-    def abort(self) -> None:
-        """End the round without a result; its id is burned."""
-        # A round that broke while it was opened has not moved the machine yet.
-        if self._state.round is None or self._machine.state is not ServerPhase.IDLE:
-            self._machine.fire(ServerEvent.ABORT)
-        if self._state.key is not None and self._state.key.body is None:
-            self._state.key = None
-        self._state.round = None
-        self._out.clear()
-        self._state.bulk = self._new_bulk()
-
-    # -- what outlives a round, for a journal ---------------------------------------------------------------------
-
-    def memo(self) -> bytes:
-        """Return what outlives a round and does not follow from the holder's announcement."""
-        return Memo.of(self._state, self._floor).to_bytes()
-
-    def recall(self, memo: bytes) -> None:
-        """Between rounds: know what was known when `memo` was made; InputError if it is none of this session's."""
-        kept = read_memo(memo)
-        self._floor = kept.floor
-        kept.fill(self._state)
-
     def forget(self) -> None:
         """Between rounds: know no key, so that the next round asks for one."""
         self._state.key = None
 
+    # -- keys -----------------------------------------------------------------------------------------------------
+
+    @property
+    def _keys(self) -> Key | None:
+        return self._state.key
+
+    @property
+    def _unfinished(self) -> bool:
+        return self._state.key is not None and self._state.key.body is None
+
+    def _covers(self, round_id: int) -> bool:
+        return self._state.key is not None and self._state.key.covers(round_id)
+
+    def _new_round(self, round_id: int) -> Round:
+        return Round(round_id)
+
+    def _ask_keys(self, round_id: int) -> list[tuple[str | None, bytes]]:
+        request = KeyRequest(round_id, self._params.rounds_per_setup, self._params.hash, self._roster.hash())
+        self._state.key = Key(request)
+        return [(HOLDER, self._sign(Kind.KEY_REQUEST, request))]
+
     # -- phases ---------------------------------------------------------------------------------------------------
 
-    def _names(self, ranks: Collection[int]) -> list[str]:
-        return [self._roster.ids[rank] for rank in ranks]
+    def _close(self) -> Decryption | None:
+        match self._machine.state:
+            case ServerPhase.KEYS:
+                self._close_keys()
+            case ServerPhase.ENCRYPTED:
+                self._close_encrypted()
+            case _:
+                return self._close_decrypt()
+        return None
 
     def _close_keys(self) -> None:
         key, _ = self._state.open()
         if key.body is None:
             raise ThresholdError("keys of the key holder", 1, 0)
         self._machine.fire(ServerEvent.CLOSE)
-        self._ask_encrypted()
+        self._ask_updates()
 
-    def _ask_encrypted(self) -> None:
+    def _ask_updates(self) -> None:
         key, current = self._state.open()
         current.participants = sorted(self._state.ranks[name] for name in self._wanted)
         current.participants_hash = participants_digest(key.hash, current.round_id, self._names(current.participants))

@@ -8,26 +8,26 @@ the round: its id is burned, nothing is released, the session goes on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from secagg.errors import AbortError, InputError, SecAggError, ThresholdError
+from secagg.errors import AbortError, ThresholdError
 from secagg.hazmat.agreement import KeyPair
 from secagg.protocols.accounts import account_digest, participants_digest, survivors_digest
+from secagg.protocols.one_message_server import OneMessageServer
 from secagg.protocols.oneshot import merkle, sharing
 from secagg.protocols.oneshot.intake import Intake, cut
-from secagg.protocols.oneshot.memo import Memo, read_memo
 from secagg.protocols.oneshot.messages import KeysRequest, Kind, MaskedRequest, RevealRequest, public_seed
 from secagg.protocols.oneshot.setup import Setup, committee
 from secagg.protocols.oneshot.state import Batch, Bulk, Round, ServerState
 from secagg.protocols.oneshot.transitions import ServerEvent, ServerPhase
-from secagg.protocols.rounds import check_participants, check_round_id, known, one_model
+from secagg.protocols.rounds import one_model
 from secagg.protocols.secret import Secret
-from secagg.protocols.serving import Serving
 
 if TYPE_CHECKING:
     from secagg.identity import Identity, Roster
@@ -61,8 +61,14 @@ class Revealed(Secret):
     blamed: dict[str, str]
 
 
-class OneshotServer(Serving[ServerState]):
+class OneshotServer(OneMessageServer[ServerState, Revealed]):
     """The server's state across the batches and rounds of a session."""
+
+    _events = ServerEvent
+    _setup_phase = ServerPhase.KEYS
+    _forgets = (
+        ServerPhase.REVEAL
+    )  # members may have lost their keys, and with them every round of the batch: ask for others
 
     def __init__(
         self,
@@ -74,20 +80,9 @@ class OneshotServer(Serving[ServerState]):
         session: bytes | None = None,
     ) -> None:
         state = ServerState(params, roster, entropy(16) if session is None else session, bulk())
-        super().__init__(params, identity, roster, bulk, state, Intake(state))
-        self._entropy = entropy
+        super().__init__(params, identity, roster, bulk, state, Intake(state), entropy)
 
     # -- what the facade sees -------------------------------------------------------------------------------------
-
-    @property
-    def excluded(self) -> Collection[str]:
-        """Clients whose upload was refused in the round in progress."""
-        return () if self._state.round is None else self._state.round.excluded
-
-    @property
-    def setting_up(self) -> bool:
-        """Whether the open phase belongs to a setup."""
-        return self._machine.state is ServerPhase.KEYS
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -105,91 +100,48 @@ class OneshotServer(Serving[ServerState]):
                 return tuple(c for c in batch.setup.ids if c not in current.answer_frames)
         return ()
 
-    def open_round(self, round_id: int, participants: Collection[str] | None, cohort: Collection[str] | None) -> None:
-        """Ask for a round; the committee is asked for keys first when none cover it."""
-        check_round_id(round_id, self._floor)
-        if cohort is not None:
-            raise InputError("protocol='oneshot' has no cohort; say who takes part with participants")
-        wanted = known(self._roster, participants, "participants")
-        check_participants(self._params, wanted)
+    def forget(self) -> None:
+        """Between rounds: know no setup, so that the next round runs one."""
+        self._state.batch = None
+
+    # -- keys -----------------------------------------------------------------------------------------------------
+
+    @property
+    def _keys(self) -> Batch | None:
+        return self._state.batch
+
+    @property
+    def _unfinished(self) -> bool:
+        return self._state.batch is not None and self._state.batch.setup is None
+
+    def _covers(self, round_id: int) -> bool:
         batch = self._state.batch
-        fresh = batch is None or batch.setup is None or not batch.setup.covers(round_id)
-        if fresh and round_id + self._params.rounds_per_setup > 1 << 63:
-            raise InputError("the setup's last round would be beyond 2**63 - 1")
-        self._machine.local(ServerEvent.OPEN_KEYS)
-        self._floor, self._wanted = round_id, wanted
-        self._state.round = Round(round_id)
-        self._state.bulk = self._new_bulk()
-        if not fresh:
-            self._machine.fire(ServerEvent.OPEN_ROUND)
-            self._ask_masked()
-            return
+        return batch is not None and batch.setup is not None and batch.setup.covers(round_id)
+
+    def _new_round(self, round_id: int) -> Round:
+        return Round(round_id)
+
+    def _ask_keys(self, round_id: int) -> list[tuple[str | None, bytes]]:
         pair = KeyPair.generate(self._entropy)
         request = KeysRequest(
             round_id, self._params.rounds_per_setup, self._params.hash, self._roster.hash(), pair.public_bytes
         )
         crew = committee(self._roster, self.session, self._params.committee)
         self._state.batch = Batch(request, pair, crew, seen={pair.public_bytes})
-        self._machine.fire(ServerEvent.OPEN_KEYS)
         frame = self._sign(Kind.KEYS_REQUEST, request)
-        self._out += [(name, frame) for name in crew]
-
-    def close_phase(self) -> Revealed | None:
-        """End the open phase; return the Revealed when it was the last.
-
-        Raises
-        ------
-        AbortError
-            Too few took part; the round is over and nothing was released.
-        """
-        self._machine.local(ServerEvent.CLOSE)
-        try:
-            match self._machine.state:
-                case ServerPhase.KEYS:
-                    self._close_keys()
-                case ServerPhase.MASKED:
-                    self._close_masked()
-                case _:
-                    return self._close_reveal()
-        except SecAggError:
-            unanswered = self._machine.state is ServerPhase.REVEAL
-            self.abort()
-            if unanswered:  # members may have lost their keys, and with them every round of the batch: ask for others
-                self._state.batch = None
-            raise
-        return None
-
-    def abort(self) -> None:
-        """End the round without a result; its id is burned."""
-        # A round that broke while it was opened has not moved the machine yet.
-        if self._state.round is None or self._machine.state is not ServerPhase.IDLE:
-            self._machine.fire(ServerEvent.ABORT)
-        if self._state.batch is not None and self._state.batch.setup is None:
-            self._state.batch = None
-        self._state.round = None
-        self._out.clear()
-        self._state.bulk = self._new_bulk()
-
-    # -- what outlives a round, for a journal ---------------------------------------------------------------------
-
-    def memo(self) -> bytes:
-        """Return what outlives a round and does not follow from the members' keys."""
-        return Memo.of(self._state, self._floor).to_bytes()
-
-    def recall(self, memo: bytes) -> None:
-        """Between rounds: know what was known when `memo` was made; InputError if it is none of this session's."""
-        kept = read_memo(memo)
-        self._floor = kept.floor
-        kept.fill(self._state)
-
-    def forget(self) -> None:
-        """Between rounds: know no setup, so that the next round runs one."""
-        self._state.batch = None
+        return [(name, frame) for name in crew]
 
     # -- phases ---------------------------------------------------------------------------------------------------
 
-    def _names(self, ranks: Collection[int]) -> list[str]:
-        return [self._roster.ids[rank] for rank in ranks]
+    def _close(self) -> Revealed | None:
+        match self._machine.state:
+            case ServerPhase.KEYS:
+                self._close_keys()
+            case ServerPhase.MASKED:
+                self._close_masked()
+            case _:
+                return self._close_reveal()
+        return None
 
     def _close_keys(self) -> None:
         batch = self._state.batch
@@ -199,9 +151,9 @@ class OneshotServer(Serving[ServerState]):
         frames = [batch.keys[name] for name in sorted(batch.keys, key=str.encode)]
         batch.setup = Setup.read(frames, self.session, self._roster, self._params)
         self._machine.fire(ServerEvent.CLOSE)
-        self._ask_masked()
+        self._ask_updates()
 
-    def _ask_masked(self) -> None:
+    def _ask_updates(self) -> None:
         batch, setup, current = self._state.setup()
         self._state.bulk.expect(share_chunks(self._params, len(setup.ids)))
         ranks = {name: rank for rank, name in enumerate(self._roster.ids)}
@@ -258,14 +210,25 @@ class OneshotServer(Serving[ServerState]):
                 )
             raise ThresholdError("answers of the committee", needed, have)
         secret_sum, wrong = sharing.combine(self._params, current.answers)
-        blamed_members = {setup.ids[place]: "its answer was not the sum of its shares" for place in wrong}
         names = self._names(current.survivors)
         made = Revealed(
             current.round_id, current.context, secret_sum,
             public_seed(self.session, self._params.hash, self._roster.hash(), current.round_id),
             tuple(self._names(current.participants)), {name: current.headers[name][1].tag for name in names},
-            setup.members_hash, setup.hash, self.session, current.account, current.signatures, blamed_members,
+            setup.members_hash, setup.hash, self.session, current.account, current.signatures,
+            _blamed(current, [setup.ids[place] for place in wrong]),
         )  # fmt: skip
         self._machine.fire(ServerEvent.CLOSE)
         self._state.round = None
         return made
+
+
+def _blamed(current: Round, wrong: Iterable[str]) -> dict[str, str]:
+    """Return whom a finished round speaks against, and why; who of the two it names lied, nobody but they can tell."""
+    said = defaultdict(list)
+    for member in wrong:
+        said[member].append("its answer does not fit the others': it is wrong, or a client dealt it a share that is")
+    for name in sorted({name for names in current.complaints.values() for name in names}):
+        by = ", ".join(sorted(member for member, names in current.complaints.items() if name in names))
+        said[name].append(f"its shares for {by} do not open: they are none, or that is untrue")
+    return {name: "; ".join(reasons) for name, reasons in said.items()}

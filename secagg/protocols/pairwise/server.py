@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
-from secagg.errors import AbortError, InputError, SecAggError, StateError, ThresholdError
+from secagg.errors import AbortError, InputError, StateError, ThresholdError
 from secagg.hazmat.agreement import KeyPair
 from secagg.protocols.pairwise import graph, unmasking
 from secagg.protocols.pairwise.intake import Intake
@@ -42,8 +42,10 @@ if TYPE_CHECKING:
 __all__ = ["Opening", "PairwiseServer"]
 
 
-class PairwiseServer(Serving[ServerState]):
+class PairwiseServer(Serving[ServerState, Opening]):
     """The server's state across the setups and rounds of a session."""
+
+    _events = ServerEvent
 
     def __init__(
         self,
@@ -60,11 +62,6 @@ class PairwiseServer(Serving[ServerState]):
         self._cohort = tuple(roster.ids)
 
     # -- what the facade sees -------------------------------------------------------------------------------------
-
-    @property
-    def excluded(self) -> Collection[str]:
-        """Clients whose upload was refused in the round in progress."""
-        return () if self._state.round is None else self._state.round.excluded
 
     @property
     def setting_up(self) -> bool:
@@ -120,40 +117,21 @@ class PairwiseServer(Serving[ServerState]):
             self._machine.fire(ServerEvent.OPEN_ROUND)
             self._ask_masked()
 
-    def close_phase(self) -> Opening | None:
-        """End the open phase; return the Opening when it was the last.
-
-        Raises
-        ------
-        AbortError
-            Too few took part; the round is over and nothing was released.
-        """
-        self._machine.local(ServerEvent.CLOSE)
-        try:
-            match self._machine.state:
-                case ServerPhase.KEYS:
-                    self._close_keys()
-                case ServerPhase.SHARES:
-                    self._close_shares()
-                case ServerPhase.MASKED:
-                    self._close_masked()
-                case _:
-                    return self._close_unmask()
-        except SecAggError:
-            self.abort()
-            raise
+    def _close(self) -> Opening | None:
+        match self._machine.state:
+            case ServerPhase.KEYS:
+                self._close_keys()
+            case ServerPhase.SHARES:
+                self._close_shares()
+            case ServerPhase.MASKED:
+                self._close_masked()
+            case _:
+                return self._close_unmask()
         return None
 
-    def abort(self) -> None:
-        """End the round without a result; its id is burned."""
-        # A round that broke while it was opened has not moved the machine yet.
-        if self._state.round is None or self._machine.state is not ServerPhase.IDLE:
-            self._machine.fire(ServerEvent.ABORT)
-        if self._state.batch is not None and not self._state.batch.members:
-            self._state.batch = None
-        self._state.round = None
-        self._out.clear()
-        self._state.bulk = self._new_bulk()
+    @property
+    def _unfinished(self) -> bool:
+        return self._state.batch is not None and not self._state.batch.members
 
     # -- what outlives a round, for a journal ---------------------------------------------------------------------
 

@@ -35,7 +35,7 @@ def examples() -> list[Params]:
         Encrypted.make_params(5),
         Encrypted.make_params(4, reveal="holder", threat="semi-honest"),
         Committee.make_params(5),
-        Committee.make_params(200, committee=50, packing=4, threshold=38, corrupt=10, min_clients=100),
+        Committee.make_params(200, committee=50, packing=4, threshold=38, corrupt=10, min_clients=110),
     ]
 
 
