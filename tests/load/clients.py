@@ -18,8 +18,9 @@ import numpy as np
 
 from secagg import Client, Identity, Params, Roster
 
-__all__ = ["identity", "main", "update"]
+__all__ = ["SESSION", "identity", "main", "update"]
 
+SESSION = bytes(range(16))  # a committee that is drawn needs one that everybody knows
 SHARED_BYTES = 1 << 14  # longer frames of the server's are broadcasts, or hold what is the same for all
 BATCH = 64  # clients whose frames go back in one message
 
@@ -129,7 +130,8 @@ def main(
     params, known = Params.from_bytes(params_bytes), Roster(*roster)
     if params.protocol == "pairwise":
         share()
-    clients = {name: Client(params, me=name, identity=identity(name), roster=known, threads=1) for name in names}
+    given: dict[str, Any] = {"roster": known, "threads": 1, "session": SESSION}
+    clients = {name: Client(params, me=name, identity=identity(name), **given) for name in names}
     pipe.send(("ready", time.process_time()))
     while (told := pipe.recv()) is not None:
         shared, own = told

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 import secagg
-from load.clients import identity, main, update
+from load.clients import SESSION, identity, main, update
 from secagg import Integer, KeyHolder, Params, Roster, Server
 from secagg.errors import PeerError
+from secagg.protocols.oneshot.sharing import box_bytes
 from secagg.wire import HOLDER
 
 __all__ = ["Figures", "make_params", "memory", "run"]
@@ -32,6 +33,10 @@ def make_params(protocol: str, clients: int, length: int) -> Params:
     if protocol == "pairwise":
         sparse = {"threat": "semi-honest", "corrupt": 0.05} if clients > 200 else {"corrupt": 1}
         return secagg.plan(clients, length, dropout=0.01, encoding=ENCODING, rounds_per_setup=1, **sparse)
+    if protocol == "oneshot":
+        return secagg.plan(
+            clients, length, dropout=0.01, encoding=ENCODING, corrupt=max(1, clients // 20), protocol="oneshot"
+        )
     return Params(
         clients=clients, length=length, encoding=ENCODING, protocol="ckks", reveal="server",
         corrupt=max(1, clients // 20), min_clients=clients - clients // 10,
@@ -78,6 +83,7 @@ class Figures:
     refused: int = 0
     twice: int = 0
     garbage: int = 0
+    kept: int = 0  # bytes of an upload that the server keeps to the end of the round, beside its account
     grown: int = 0  # bytes of resident memory from the first tenth of the uploads to the last
     peak: int = 0
 
@@ -160,10 +166,12 @@ def run(protocol: str, clients: int, length: int, *, processes: int = 2, say: An
         {name: identity(name).verify_key for name in names}, identity("the server").verify_key,
         holder_key and holder_key.verify_key,
     )  # fmt: skip
-    server = Server(params, identity=identity("the server"), roster=roster, threads=1)
+    server = Server(params, identity=identity("the server"), roster=roster, threads=1, session=SESSION)
     holder = KeyHolder(params, identity=holder_key, roster=roster, threads=1) if holder_key else None
     crowd = Crowd(params, names, roster, processes)
     figures = Figures(protocol, clients)
+    if protocol == "oneshot":
+        figures.kept = box_bytes(params) * params.committee
     try:
         _round(server, holder, crowd, figures, names, say or (lambda line: None))
     finally:
