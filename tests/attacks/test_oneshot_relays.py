@@ -1,8 +1,7 @@
-"""A lying server of oneshot, which signs and passes on whatever it likes: what honest members answer to, and for whom.
+"""What a lying server may carry from one place to another: frames, rounds, sessions, keys, shares, and the committee's draw.
 
-It has every frame of the round, its own keys, and what corrupt clients hand it. What it wants is a sum with one honest update in
-it, or two sums that differ in one. Willow (Bell-Clark et al., CRYPTO 2025) and its relatives leave to the committee what is
-checked here: that survivors are real, many, of one model, and that every share is the one that its client meant for this round.
+Members are restored from one state for every try, without a ledger: what stops these is not that they remember. Who answers for
+which set, which secrets mask what, and what liars spoil is in test_oneshot_sets, test_oneshot_secrets and test_oneshot_liars.
 """
 
 from __future__ import annotations
@@ -10,19 +9,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from secagg import Client, Identity, Member, Roster, Server
-from secagg.errors import AbortError, AuthenticationError, EquivocationError, PeerError
-from secagg.hazmat.hintrlwe import MaskSecret
-from secagg.hazmat.kdf import hkdf
-from secagg.protocols.oneshot import merkle, sharing
+from secagg import Client, FixedPoint, Member, Roster, Server
+from secagg.errors import AuthenticationError, EquivocationError, PeerError
+from secagg.protocols.oneshot import sharing
 from secagg.protocols.oneshot.messages import KeysRequest, Kind, MaskedHeader
-from secagg.protocols.oneshot.setup import Setup
+from secagg.protocols.oneshot.setup import Setup, committee
 from secagg.wire import SERVER, seal_envelope
-from support.canary import forms, variables
-from support.committee import Committee, lie, refused
+from support.committee import SESSION, Committee, refused
+from support.committee_watch import Instruments
 from support.openers import Opener
 
 SIX = {"min_clients": 4, "threshold": 5, "packing": 2, "corrupt": 1}
+MANY = {"committee": 7, "corrupt": 1, "threshold": 5, "packing": 1, "min_clients": 10}
 
 
 def refusals(attack, member, *frames):
@@ -35,69 +33,6 @@ def refusals(attack, member, *frames):
 
 def still_exact(attack, names):
     np.testing.assert_array_equal(attack.opened(names, attack.answers(names, attack.f.ids)), attack.plain(*names))
-
-
-# -- clients that do not exist ------------------------------------------------------------------------------------------------
-
-
-def test_clients_that_the_server_made_up_are_no_survivors():
-    """Under new names, under the roster's names with its own key, and a corrupt client's header under a second name."""
-    f = Committee(6, **SIX)
-    attack = Opener(f, participants=f.ids[:5])
-    mine = Identity.generate()
-    told = f.body(attack.headers["c0"])
-    made = [
-        seal_envelope(Kind.MASKED_HEADER, f.server.session, name, told, mine.sign) for name in ("x", "c1", "c5", SERVER)
-    ]
-    made += [
-        seal_envelope(Kind.MASKED_HEADER, f.server.session, name, told, key.sign)
-        for name, key in (("c5", f.keys["c5"]), ("c0", f.server_key), (SERVER, f.server_key), ("c1", f.keys["c0"]))
-    ]
-    honest = [attack.headers[name] for name in f.ids[:4]]
-    for place, sybil in [(at, each) for each in made for at in range(4)] + [(4, each) for each in made]:
-        headers = [*honest[:place], sybil, *honest[place + 1 :]]
-        refusals(attack, "c3", attack.ask("c3", f.ids[: len(headers)], headers=headers))
-    still_exact(attack, f.ids[:4])
-
-
-def test_a_roster_with_the_servers_own_clients_in_it_is_nobody_elses():
-    """It runs a session over that roster: no member gives a key under it, no client an update."""
-    f = Committee(6, **SIX)
-    keys = {name: f.roster.key(name) for name in f.ids[:4]} | {
-        name: Identity.generate().verify_key for name in ("c4", "c5")
-    }
-    padded = Roster(keys, f.roster.server)
-    lying = Server(f.params, identity=f.server_key, roster=padded, session=f.session)
-    lying.open_round(1)
-    requests = dict(lying.outbox())
-    for name in f.ids[:4]:
-        refused(f.clients[name], requests[name], "another roster", AuthenticationError)
-    f.until("masked")
-    request = f.asked(Kind.MASKED_REQUEST)["c0"]
-    body = f.body(request)
-    for place, name in enumerate(f.ids):  # each of the keys, by a stranger of the same name
-        stranger = seal_envelope(
-            Kind.MEMBER_KEY, f.server.session, name, f.body(body.keys[place]), Identity.generate().sign
-        )
-        swapped = [*body.keys[:place], stranger, *body.keys[place + 1 :]]
-        refused(f.clients["c0"], f.forged(request, keys=swapped), error=AuthenticationError)
-    f.clients["c0"].receive(request)
-
-
-def test_a_client_that_was_not_asked_is_no_survivor_even_if_it_answers_with_the_server():
-    """A corrupt client signs a header for a round that it is no participant of."""
-    f = Committee(6, **SIX)
-    attack = Opener(f, participants=f.ids[:5])
-    told = f.body(attack.headers["c4"])
-    joined = seal_envelope(Kind.MASKED_HEADER, f.server.session, "c5", told, f.keys["c5"].sign)
-    headers = [attack.headers[name] for name in f.ids[:3]]
-    refusals(
-        attack, "c1",
-        attack.ask("c1", f.ids[:4], headers=[*headers, joined]),
-        attack.ask("c1", f.ids[:4], headers=[*headers, joined], participants=[0, 1, 2, 3, 5]),
-        attack.ask("c1", f.ids[:4], headers=[*headers, joined], participants=[0, 1, 2, 3, 4, 5]),
-    )  # fmt: skip
-    still_exact(attack, f.ids[:4])
 
 
 # -- models -------------------------------------------------------------------------------------------------------------------
@@ -116,29 +51,7 @@ def test_updates_of_two_models_are_in_no_sum_and_one_model_is_summed_once():
     still_exact(attack, other)
 
 
-# -- other rounds, batches and sessions ---------------------------------------------------------------------------------------
-
-
-def test_nothing_of_an_earlier_round_counts_in_a_later_one():
-    """Two sums of one update, with other neighbours, would give it away: headers and shares name their round."""
-    f = Committee(6, rounds_per_setup=3, **SIX)
-    first = Opener(f, 1)
-    f.server.abort()
-    second = Opener(f, 2)
-    assert first.setup.hash == second.setup.hash  # one batch, the same keys
-    old, new = first.body("c2", f.ids), second.body("c2", f.ids)
-    mixed = {
-        "an old header": {"headers": [old.headers[0], *new.headers[1:]]},
-        "all old headers": {"headers": old.headers, "sealed": old.sealed, "paths": old.paths},
-        "old shares": {"sealed": old.sealed, "paths": old.paths},
-        "old shares under new paths": {"sealed": old.sealed},
-        "old headers over new shares": {"headers": old.headers},
-        "the new round by the old number": {"round_id": 1},
-        "a round beyond the batch": {"round_id": 4},
-    }
-    for changes in mixed.values():
-        refusals(second, "c2", second.ask("c2", f.ids, **changes))
-    still_exact(second, f.ids)
+# -- rounds and sessions ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("answered", [1, 2])
@@ -161,24 +74,6 @@ def test_of_two_rounds_with_the_same_clients_each_is_answered_once_and_in_order(
         assert isinstance(second.tell(party, [asked[2]])[0], EquivocationError)
         return
     np.testing.assert_array_equal(found[2], told)
-
-
-def test_nothing_of_an_earlier_batch_counts_under_new_keys():
-    f = Committee(6, rounds_per_setup=1, **SIX)
-    first = Opener(f, 1)
-    f.server.abort()
-    second = Opener(f, 2)
-    assert first.setup.hash != second.setup.hash
-    old, new = first.body("c2", f.ids), second.body("c2", f.ids)
-    for changes in (
-        {"headers": old.headers}, {"keys": old.keys}, {"keys": old.keys, "setup_hash": old.setup_hash},
-        {"setup_hash": old.setup_hash}, {"sealed": old.sealed, "paths": old.paths, "headers": old.headers},
-        {"keys": [new.keys[0], *old.keys[1:]]}, {"keys": [old.keys[0], *new.keys[1:]]}, {"keys": new.keys[:5]},
-        {"round_id": 1}, {"round_id": 3},
-    ):  # fmt: skip
-        refusals(second, "c2", second.ask("c2", f.ids, **changes))
-    refusals(second, "c2", first.ask("c2", f.ids))  # its key is gone
-    still_exact(second, f.ids)
 
 
 def test_nothing_of_another_session_counts():
@@ -236,41 +131,7 @@ def test_who_has_spoken_in_a_session_speaks_in_no_other(kind):
     assert party._core.freeze() == before and party.outbox() == []
 
 
-# -- shares -------------------------------------------------------------------------------------------------------------------
-
-
-def test_shares_that_the_server_changed_moved_or_made_are_refused():
-    """A member adds what clients signed for, at its own place, and nothing else: not one bit, not another's, not twice."""
-    f = Committee(6, **SIX)
-    attack = Opener(f)
-    box, path = sharing.box_bytes(f.params), merkle.depth(6) * merkle.HASH_BYTES
-    body, other = attack.body("c2", f.ids), attack.body("c3", f.ids)
-    boxes = [body.sealed[at * box : (at + 1) * box] for at in range(6)]
-    paths = [body.paths[at * path : (at + 1) * path] for at in range(6)]
-    for victim in range(6):
-        flipped = bytes([*boxes[victim][:40], boxes[victim][40] ^ 4, *boxes[victim][41:]])
-        theirs = other.sealed[victim * box : (victim + 1) * box], other.paths[victim * path : (victim + 1) * path]
-        for put, way in (
-            (flipped, paths[victim]),
-            (theirs[0], paths[victim]),
-            theirs,
-            (boxes[victim - 1], paths[victim - 1]),
-            (boxes[victim], paths[victim][:-1] + b"\x01"),
-            (boxes[victim], bytes(path)),
-            (bytes(box), bytes(path)),
-        ):
-            sealed = b"".join([*boxes[:victim], put, *boxes[victim + 1 :]])
-            ways = b"".join([*paths[:victim], way, *paths[victim + 1 :]])
-            if sealed != body.sealed or ways != body.paths:
-                refusals(attack, "c2", attack.ask("c2", f.ids, sealed=sealed, paths=ways))
-    for sealed, ways in (
-        (b"".join(boxes[::-1]), b"".join(paths[::-1])),
-        (body.sealed + boxes[0], body.paths + paths[0]),
-        (body.sealed[:-box], body.paths[:-path]),
-        (b"", b""),
-    ):
-        refusals(attack, "c2", attack.ask("c2", f.ids, sealed=sealed, paths=ways))
-    still_exact(attack, f.ids)
+# -- shares and keys of others ------------------------------------------------------------------------------------------------
 
 
 def test_an_honest_clients_shares_under_a_corrupt_clients_header_tell_nothing():
@@ -302,9 +163,6 @@ def test_a_corrupt_client_with_the_servers_or_a_members_key_is_refused():
     still_exact(attack, f.ids)
 
 
-# -- members' keys ------------------------------------------------------------------------------------------------------------
-
-
 def test_a_setup_in_which_the_server_holds_an_honest_members_key_is_not_answered_in():
     """Clients cannot tell it from the real one if it is signed with that member's key; the member can."""
     f = Committee(6, **SIX)
@@ -332,44 +190,65 @@ def test_a_setup_in_which_the_server_holds_an_honest_members_key_is_not_answered
     assert "header of another setup" in str(found)
 
 
-# -- what refusals say --------------------------------------------------------------------------------------------------------
+# -- polynomials --------------------------------------------------------------------------------------------------------------
 
 
-def test_refusals_hold_no_seed_no_coefficient_and_no_share(monkeypatch):
-    """In their texts, and in the variables of the frames that a reporter of errors would send along."""
-    f = Committee(6, **SIX)
-    attack = Opener(f)
-    body = attack.body("c2", f.ids)
-    errors = refusals(
-        attack, "c2",
-        attack.ask("c2", f.ids[:3]),
-        attack.ask("c2", f.ids, sealed=body.sealed[:-1] + b"\x00"),
-        attack.ask("c2", f.ids, paths=body.paths[::-1]),
-        attack.ask("c2", f.ids, headers=body.headers[::-1]),
-        attack.ask("c2", f.ids, setup_hash=bytes(32)),
-        attack.ask("c2", f.ids, round_id=9),
-    )  # fmt: skip
-    errors += attack.told("c2", [attack.ask("c2", f.ids), attack.ask("c2", f.ids[:4])])[1:]
-    answers = attack.answers(f.ids, f.ids)
-    g = Committee(6, **SIX)
-    g.until("reveal")
-    lie(monkeypatch, 0, 3, 4)
-    g.carry()
-    with pytest.raises(AbortError) as told:
-        g.server.close_phase()
-    errors.append(told.value)
-    clients = [*f.clients.values(), *g.clients.values()]
-    secrets = [client._core._state.round.seed for client in clients]
-    secrets += [client._core._member._batch.private for client in clients]
-    secrets += [share[:4].tobytes() for share in answers.values()]
-    shown = [form for secret in secrets for _, form in forms(secret)]
-    shown += [str(int(share[at])) for share in answers.values() for at in range(8)]
-    for seed in secrets[: len(clients)]:
-        key = hkdf(seed, "oneshot-mask", length=32)
-        some = MaskSecret(f.params.mask_plan.segments[0].ring, key).coefficients()[:9].tolist()
-        shown += [", ".join(map(str, some)), " ".join(f"{each:3d}" for each in some)]
-    assert len(errors) == 8
-    for error in errors:
-        text = "\n".join([str(error), repr(error), repr(error.args), repr(vars(error)), *variables(error)])
-        assert not [form for form in shown if len(form) > 6 and form in text]
-        assert error.__cause__ is None and error.__context__ is None
+@pytest.mark.parametrize("length, metrics, frame_bytes", [(37, (), 1 << 20), (30_000, ("loss", "auc"), 1 << 16)])
+@pytest.mark.parametrize("way", ["submit", "stream", "threads"])
+def test_no_polynomial_masks_two_places_of_an_upload(monkeypatch, length, metrics, frame_bytes, way):
+    """Head, model and metrics, chunk after chunk, by any number of threads: every number once, from 0 on."""
+    instruments = Instruments(monkeypatch)
+    segments = {"metrics": FixedPoint()} if metrics else {}
+    f = Committee(5, length=length, metrics=metrics, segments=segments, frame_bytes=frame_bytes)
+    f.clients["c0"].close()
+    f.clients["c0"] = f.new_client("c0", threads=3 if way == "threads" else 1)
+    f.until("masked")
+    f.clients["c0"].receive(f.requests()["c0"][0])
+    given = {"metrics": dict.fromkeys(metrics, 0.5)} if metrics else {}
+    if way == "stream":
+        frames = list(f.clients["c0"].stream(f.updates["c0"], **given))
+    else:
+        f.clients["c0"].submit(f.updates["c0"], **given)
+        frames = f.clients["c0"].outbox()
+    assert frames
+    numbers = sorted(number for _, number in instruments.vectors)
+    assert numbers == list(range(sum(cut.polynomials for cut in f.params.mask_plan.segments)))
+    assert len(numbers) >= (2 if length == 37 else 4)
+    assert len({seed for seed, _ in instruments.vectors}) == 1
+
+
+# -- the committee's draw -----------------------------------------------------------------------------------------------------
+
+
+def test_within_a_session_nothing_moves_the_committee():
+    """Not the round, not the batch, not who is asked for an update, not who is silent: who is no member gives no key."""
+    f = Committee(12, rounds_per_setup=1, **MANY)
+    crew = committee(f.roster, SESSION, 7)
+    outside = [name for name in f.ids if name not in crew]
+    assert len(outside) == 5
+    seen = set()
+    for round_id, silent, participants in ((1, (), None), (2, crew[:1], f.ids[1:]), (5, crew[3:4], f.ids[:11])):
+        f.server.open_round(round_id, participants)
+        requests = f.requests()
+        seen |= {name for name, frames in requests.items() if frames}
+        for name in outside:
+            refused(f.clients[name], requests[crew[0]][0], "no member")
+        f.bring(f.hand(requests, silent))
+        f.server.close_phase()
+        assert set(f.setup.ids) == set(crew) - set(silent)
+        f.exact(f.finish(round_id), participants or f.ids)
+    assert seen == set(crew)
+
+
+def test_a_roster_that_was_tried_for_is_another_roster():
+    """Ids of the server's choice move the draw too: such a roster has another hash, and all who compared theirs refuse it."""
+    f = Committee(12, **MANY)
+    crews = set()
+    for number in range(20):
+        keys = {name: f.roster.key(name) for name in f.ids[:11]} | {f"z{number}": f.roster.key("c11")}
+        tried = Roster(keys, f.roster.server)
+        crews.add(committee(tried, SESSION, 7))
+        request = KeysRequest(1, f.params.rounds_per_setup, f.params.hash, tried.hash(), bytes(31) + b"\x09")
+        frame = seal_envelope(Kind.KEYS_REQUEST, SESSION, SERVER, request, f.server_key.sign)
+        refused(f.clients["c0"], frame, "another roster", AuthenticationError)
+    assert len(crews) > 10
