@@ -25,6 +25,7 @@ from secagg.wire import HOLDER
 __all__ = ["Figures", "make_params", "memory", "run"]
 
 ENCODING = Integer(-50, 1000)
+SESSION = b"a load test's id"
 ODDS = 0.1  # that a frame comes twice, and that one of garbage comes before it
 
 
@@ -34,9 +35,13 @@ def make_params(protocol: str, clients: int, length: int) -> Params:
         sparse = {"threat": "semi-honest", "corrupt": 0.05} if clients > 200 else {"corrupt": 1}
         return secagg.plan(clients, length, dropout=0.01, encoding=ENCODING, rounds_per_setup=1, **sparse)
     if protocol == "oneshot":
+<<<<<<< HEAD
         return secagg.plan(
             clients, length, dropout=0.01, encoding=ENCODING, corrupt=max(1, clients // 20), protocol="oneshot"
         )
+=======
+        return secagg.plan(clients, length, dropout=0.01, corrupt=0.05, encoding=ENCODING, protocol="oneshot")
+>>>>>>> bbe13390f00a6f7a2dae9e99806ff218ddb7e81c
     return Params(
         clients=clients, length=length, encoding=ENCODING, protocol="ckks", reveal="server",
         corrupt=max(1, clients // 20), min_clients=clients - clients // 10,
@@ -113,7 +118,7 @@ class Crowd:
         for at in range(processes):
             ours, theirs = context.Pipe()
             mine = names[at::processes]
-            told = (theirs, params.to_bytes(), mine, (keys, roster.server, roster.holder))
+            told = (theirs, params.to_bytes(), mine, (keys, roster.server, roster.holder), SESSION)
             child = context.Process(target=main, args=told, daemon=True)
             child.start()
             theirs.close()
@@ -166,7 +171,11 @@ def run(protocol: str, clients: int, length: int, *, processes: int = 2, say: An
         {name: identity(name).verify_key for name in names}, identity("the server").verify_key,
         holder_key and holder_key.verify_key,
     )  # fmt: skip
+<<<<<<< HEAD
     server = Server(params, identity=identity("the server"), roster=roster, threads=1, session=SESSION)
+=======
+    server = Server(params, identity=identity("the server"), roster=roster, session=SESSION, threads=1)
+>>>>>>> bbe13390f00a6f7a2dae9e99806ff218ddb7e81c
     holder = KeyHolder(params, identity=holder_key, roster=roster, threads=1) if holder_key else None
     crowd = Crowd(params, names, roster, processes)
     figures = Figures(protocol, clients)
