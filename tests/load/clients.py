@@ -18,9 +18,8 @@ import numpy as np
 
 from secagg import Client, Identity, Params, Roster
 
-__all__ = ["SESSION", "identity", "main", "update"]
+__all__ = ["identity", "main", "update"]
 
-SESSION = bytes(range(16))  # a committee that is drawn needs one that everybody knows
 SHARED_BYTES = 1 << 14  # longer frames of the server's are broadcasts, or hold what is the same for all
 BATCH = 64  # clients whose frames go back in one message
 
@@ -134,15 +133,10 @@ def main(
     params, known = Params.from_bytes(params_bytes), Roster(*roster)
     if params.protocol == "pairwise":
         share()
-<<<<<<< HEAD
-    given: dict[str, Any] = {"roster": known, "threads": 1, "session": SESSION}
-    clients = {name: Client(params, me=name, identity=identity(name), **given) for name in names}
-=======
     clients = {
         name: Client(params, me=name, identity=identity(name), roster=known, session=session, threads=1)
         for name in names
     }
->>>>>>> bbe13390f00a6f7a2dae9e99806ff218ddb7e81c
     pipe.send(("ready", time.process_time()))
     while (told := pipe.recv()) is not None:
         shared, own = told

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 import secagg
-from load.clients import SESSION, identity, main, update
+from load.clients import identity, main, update
 from secagg import Integer, KeyHolder, Params, Roster, Server
 from secagg.errors import PeerError
 from secagg.protocols.oneshot.sharing import box_bytes
@@ -35,13 +35,7 @@ def make_params(protocol: str, clients: int, length: int) -> Params:
         sparse = {"threat": "semi-honest", "corrupt": 0.05} if clients > 200 else {"corrupt": 1}
         return secagg.plan(clients, length, dropout=0.01, encoding=ENCODING, rounds_per_setup=1, **sparse)
     if protocol == "oneshot":
-<<<<<<< HEAD
-        return secagg.plan(
-            clients, length, dropout=0.01, encoding=ENCODING, corrupt=max(1, clients // 20), protocol="oneshot"
-        )
-=======
         return secagg.plan(clients, length, dropout=0.01, corrupt=0.05, encoding=ENCODING, protocol="oneshot")
->>>>>>> bbe13390f00a6f7a2dae9e99806ff218ddb7e81c
     return Params(
         clients=clients, length=length, encoding=ENCODING, protocol="ckks", reveal="server",
         corrupt=max(1, clients // 20), min_clients=clients - clients // 10,
@@ -171,11 +165,7 @@ def run(protocol: str, clients: int, length: int, *, processes: int = 2, say: An
         {name: identity(name).verify_key for name in names}, identity("the server").verify_key,
         holder_key and holder_key.verify_key,
     )  # fmt: skip
-<<<<<<< HEAD
-    server = Server(params, identity=identity("the server"), roster=roster, threads=1, session=SESSION)
-=======
     server = Server(params, identity=identity("the server"), roster=roster, session=SESSION, threads=1)
->>>>>>> bbe13390f00a6f7a2dae9e99806ff218ddb7e81c
     holder = KeyHolder(params, identity=holder_key, roster=roster, threads=1) if holder_key else None
     crowd = Crowd(params, names, roster, processes)
     figures = Figures(protocol, clients)

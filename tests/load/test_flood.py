@@ -11,32 +11,15 @@ import msgspec
 import pytest
 
 from secagg.errors import PeerError
-from secagg.wire import HOLDER, SERVER, Chunk, Envelope, decode_frame, encode_chunk, seal_envelope
+from secagg.wire import HOLDER, SERVER, Chunk, Envelope, decode_frame, encode_chunk
 from secagg.wire.frames import _encoder, _header
 from support.committee import Committee
 from support.encrypted import Encrypted
 from support.federation import Federation
 
-<<<<<<< HEAD
-
-class Crew(Committee):
-    """Everybody is a member too."""
-
-    def until(self, phase):
-        while self.server.phase != phase:
-            self.phase()
-
-    def check(self, contributors, round_id=1):
-        self.exact(self.server.result(round_id), contributors)
-
-
-TABLES = {"pairwise": Federation, "ckks": Encrypted, "oneshot": Crew}
-BULK = {"pairwise": "masked", "ckks": "encrypted", "oneshot": "masked"}
-=======
 TABLES = {"pairwise": Federation, "ckks": Encrypted, "oneshot": Committee}
 UPLOADS = {"pairwise": "masked", "ckks": "encrypted", "oneshot": "masked"}
 LAST = {"pairwise": "unmask", "ckks": "decrypt", "oneshot": "reveal"}
->>>>>>> bbe13390f00a6f7a2dae9e99806ff218ddb7e81c
 KEPT = 64 << 10  # bytes that may be left of a whole flood: caches of the interpreter, nothing a frame
 PASSING = 1 << 20  # bytes that looking at one frame may take beyond the frame itself
 
@@ -165,11 +148,7 @@ def uploading(f, protocol):
 def test_a_flood_leaves_nothing_and_nobody_out(protocol, kind, count):
     f = TABLES[protocol](4)
     f.server.open_round(1)
-<<<<<<< HEAD
-    f.until(BULK[protocol])
-=======
     uploading(f, protocol)
->>>>>>> bbe13390f00a6f7a2dae9e99806ff218ddb7e81c
     sent = f.hand(f.requests())
     half = len(sent) // 2
     f.bring(sent[:half])
@@ -192,11 +171,7 @@ def test_a_flood_leaves_nothing_at_clients_and_holder(protocol):
     f.server.open_round(1)
     while f.server.phase != "idle":
         inbox = f.requests()
-<<<<<<< HEAD
-        for name in ("c1", HOLDER) if f.server.phase == "decrypt" else ("c1",):
-=======
         for name in ("c1", HOLDER) if f.server.phase == LAST[protocol] and protocol == "ckks" else ("c1",):
->>>>>>> bbe13390f00a6f7a2dae9e99806ff218ddb7e81c
             party = f.holder if name == HOLDER else f.clients[name]
             for kind in (
                 noise,
@@ -223,11 +198,7 @@ def test_a_client_that_says_ever_new_things_is_remembered_once(protocol):
     """It has a key, so its frames are looked at; what is left of a thousand different ones is one word about it."""
     f = TABLES[protocol](4)
     f.server.open_round(1)
-<<<<<<< HEAD
-    f.until(BULK[protocol])
-=======
     uploading(f, protocol)
->>>>>>> bbe13390f00a6f7a2dae9e99806ff218ddb7e81c
     sent = f.hand(f.requests())
     f.bring(sent)
     frame = next(frame for name, frame in reversed(sent) if name == "c0" and frame[3])
@@ -239,7 +210,7 @@ def test_a_client_that_says_ever_new_things_is_remembered_once(protocol):
         for number in itertools.count():
             changed = type(body)(*(getattr(body, name) for name in body.__struct_fields__))
             changed = msgspec.structs.replace(changed, context_hash=number.to_bytes(32, "big"))
-            yield seal_envelope(kind, f.server.session, "c0", changed, f.keys["c0"].sign)
+            yield f.forge_client("c0", kind, changed)
 
     kept, _ = flood(f.server, lies(), 1000)
     assert kept < KEPT

@@ -42,9 +42,9 @@ def test_ten_thousand_clients_among_garbage(protocol):
 
 @pytest.mark.slow
 def test_two_thousand_clients_and_a_drawn_committee_among_garbage():
-    """Some minutes, most of them the members': each checks every client's header, and the server's requests to them are 180 MB.
+    """Some minutes, most of them the clients': an upload is 60 KB, of which half are the shares that the server keeps.
 
-    An upload is 60 KB, of which half are the shares that the server keeps.
+    Its requests to the 60 members are 3 MB each, and are all made when the uploads are over.
     """
     figures = run("oneshot", 2000, 10_000)
     check(figures, 2000)
