@@ -7,6 +7,7 @@ import gc
 import multiprocessing
 import os
 import random
+import resource
 import time
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
@@ -82,9 +83,9 @@ class Figures:
     refused: int = 0
     twice: int = 0
     garbage: int = 0
-    kept: int = 0  # bytes of an upload that the server keeps to the end of the round, beside its account
     grown: int = 0  # bytes of resident memory from the first tenth of the uploads to the last
-    peak: int = 0
+    kept: int = 0  # bytes of an upload that stay until the round is over: shares for others
+    peak: int = 0  # most resident bytes this process ever had
 
     def lines(self) -> list[str]:
         """Return them as text."""
@@ -98,7 +99,10 @@ class Figures:
             )
         total = sum(self.server.values()) + sum(self.closing.values())
         others = f"clients and holder {self.others:.1f} s of CPU"
-        return [*found, f"  server {total:.1f} s, {others}; server memory grew by {self.grown / 1e6:.1f} MB"]
+        return [
+            *found,
+            f"  server {total:.1f} s, {others}; memory grew by {self.grown / 1e6:.1f} MB, at most {self.peak / 1e6:.0f} MB",
+        ]
 
 
 class Crowd:
@@ -170,11 +174,12 @@ def run(protocol: str, clients: int, length: int, *, processes: int = 2, say: An
     crowd = Crowd(params, names, roster, processes)
     figures = Figures(protocol, clients)
     if protocol == "oneshot":
-        figures.kept = box_bytes(params) * params.committee
+        figures.kept = params.committee * box_bytes(params)
     try:
         _round(server, holder, crowd, figures, names, say or (lambda line: None))
     finally:
         crowd.stop()
+    figures.peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
     result = server.result(1)
     expected = np.zeros(length, np.int64)
     for name in names:

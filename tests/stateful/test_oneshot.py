@@ -17,25 +17,22 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from secagg import Client, Member
 from secagg.errors import AbortError, InputError, PeerError
 from secagg.hazmat import field
-from secagg.protocols.oneshot import sharing
+from secagg.protocols.oneshot import client, sharing
 from support.committee import SESSION, Committee
 from support.committee_watch import Instruments, Watch
 from support.journaled import journaled, restart
 
 MEMORY = Path("/dev/shm")  # fsync is not what these tests are about
 PHASES = ("keys", "masked", "reveal")
+GARBLED = [None, None, None, None, "another secret", "boxes of nothing"]
 
 
 class Watched(Committee):
     """Clients c0.. of whom the last few only answer; every frame that leaves one is checked, and old snapshots are kept."""
 
     def __init__(self, clients, *, quiet=1, **changes):
-        self.watch, self.quiet, self.liars, self.answering = (
-            Watch(),
-            {f"c{clients - 1 - i}" for i in range(quiet)},
-            set(),
-            "",
-        )
+        self.watch, self.quiet = Watch(), {f"c{clients - 1 - i}" for i in range(quiet)}
+        self.liars, self.answering, self.garblers = set(), "", {}
         super().__init__(clients, **changes)
         self.trainers = [name for name in self.ids if name not in self.quiet]
         self.old = {name: [self.clients[name].snapshot()] for name in self.ids}
@@ -55,7 +52,7 @@ class Watched(Committee):
         )  # fmt: skip
 
     def lie(self, patches):
-        """Let the members in `liars` answer with another sum than that of their shares."""
+        """Let members in `liars` answer with another sum than that of their shares, and `garblers` deal shares that are none."""
         honest = sharing.add_shares
 
         def add(shares):
@@ -66,6 +63,18 @@ class Watched(Committee):
             return wrong.to_bytes(8, "little") + total[8:]
 
         patches.setattr(sharing, "add_shares", add)
+        deal = client.seal_shares
+
+        def seal_shares(secret, *rest):
+            how = self.garblers.get(rest[4])
+            if how == "another secret":
+                secret = np.roll(secret, 1)
+            boxes = deal(secret, *rest)
+            if how == "boxes of nothing":
+                boxes[1] = bytes(len(boxes[1]))
+            return boxes
+
+        patches.setattr(client, "seal_shares", seal_shares)
 
     def tell(self, name, frame):
         """Hand one frame to a party; what it sends is watched and returned."""
@@ -96,11 +105,12 @@ class Watched(Committee):
         self.clients[name] = self.restore(name, snapshot)
 
     def check(self, round_id):
-        """The sum is exactly that of its contributors, who are enough; whoever is blamed did lie."""
+        """The sum is exactly that of its contributors, who are enough; whoever is blamed did lie, as a member or a client."""
         result = self.server.result(round_id)
         assert len(result.contributors) >= self.params.min_clients
         self.exact(result, result.contributors)
-        assert set(result.blamed) <= self.liars
+        assert set(result.blamed) <= self.liars | set(self.garblers)
+        assert "another secret" not in {self.garblers.get(name) for name in result.contributors}
         return result
 
 
@@ -162,13 +172,13 @@ class SessionMachine(RuleBasedStateMachine):
         self.patches.undo()
         shutil.rmtree(self.home)
 
-    @initialize(rounds=st.integers(1, 3), ledger=st.booleans(), journal=st.booleans())
-    def build(self, rounds, ledger, journal):
+    @initialize(rounds=st.integers(1, 3), ledger=st.booleans(), journal=st.booleans(), members=st.sampled_from([6, 5]))
+    def build(self, rounds, ledger, journal, members):
         self.instruments = Instruments(self.patches)
         self.ledger, self.journal = ledger, journal
         self.fed = Watched(
             6, corrupt=1, min_clients=3, max_participants=4, rounds_per_setup=rounds, threshold=4, packing=1,
-            ledgers=self.home if ledger else None,
+            committee=members, ledgers=self.home if ledger else None,
         )  # fmt: skip
         self.fed.lie(self.patches)
         if journal:
@@ -178,10 +188,16 @@ class SessionMachine(RuleBasedStateMachine):
         return self.fed.server.phase != "idle"
 
     @precondition(lambda self: not self.busy())
-    @rule(data=st.data(), skip=st.integers(1, 2), liar=st.sampled_from([None, None, "c1", "c5"]))
-    def open(self, data, skip, liar):
+    @rule(
+        data=st.data(),
+        skip=st.integers(1, 2),
+        liar=st.sampled_from([None, None, "c1", "c5"]),
+        how=st.sampled_from(GARBLED),
+    )
+    def open(self, data, skip, liar, how):
         self.round_id += skip
         self.fed.liars = set() if liar is None else {liar}
+        self.fed.garblers = {"c2": how} if how else {}
         sample = data.draw(st.lists(st.sampled_from(self.fed.trainers), min_size=3, max_size=4, unique=True))
         self.fed.server.open_round(self.round_id, sample)
 
