@@ -10,10 +10,13 @@ import numpy as np
 from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
-from secagg import Integer, Params
+from secagg import Integer, Params, plan
 from secagg.errors import ParameterError, ThresholdError
+from secagg.hazmat import aead
 from secagg.hazmat.hintrlwe import MaskRing
+from secagg.protocols.oneshot.messages import Kind, answer_key
 from secagg.protocols.oneshot.setup import committee
+from secagg.wire import decode_frame
 from support.committee import SESSION, Committee
 
 
@@ -110,6 +113,61 @@ def test_a_round_is_exact_or_short_of_what_its_params_ask_for(data):
         result.receipt.verify(f.roster, params)
         assert not result.blamed
         event("exact")
+
+
+@st.composite
+def planned(draw):
+    """What a federation asked `plan` for, and the Params that it got: everybody sits in the committee."""
+    clients = draw(st.integers(3, 12))
+    wanted = {
+        "dropout": draw(st.integers(0, clients - 2)), "corrupt": draw(st.integers(0, clients - 2)),
+        "threat": draw(st.sampled_from(["malicious", "semi-honest"])), "max_weight": draw(st.sampled_from([1, 100])),
+    }  # fmt: skip
+    try:
+        params = plan(clients, 40, protocol="oneshot", encoding=Integer(-50, 1000), min_honest=1, **wanted)
+    except ParameterError:
+        assume(False)
+    return wanted, params
+
+
+def wrong(f, frame):
+    """A member's answer with another sum in it, sealed and signed by the member."""
+    body, setup = f.body(frame), f.setup
+    _, outer = decode_frame(frame, max_bytes=1 << 30)
+    place = setup.ids.index(outer.sender)
+    pair = f.server._core._state.batch.pair
+    key = answer_key(
+        pair.agree(setup.bodies[place].channel_key), f.server.session, setup.hash, body.round_id, outer.sender
+    )
+    plain = bytearray(aead.open_(key, body.sealed, body.account))
+    plain[0] ^= 1
+    return f.forged(frame, sealed=aead.seal(key, bytes(plain), body.account))
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_a_plan_survives_the_dropouts_that_it_was_asked_for_wherever_they_happen(data):
+    """As many as `dropout`, lost for good in any phase, or in part members that answer wrongly, each of whom counts twice."""
+    wanted, params = data.draw(planned())
+    assert params.threshold - params.packing >= max(1, wanted["corrupt"])
+    f = Committee(params.clients, params=params)
+    leaving = data.draw(st.permutations(f.ids))[: wanted["dropout"]]
+    liars = leaving[: data.draw(st.integers(0, len(leaving) // 2))]
+    leaving = leaving[2 * len(liars) :]
+    last = {name: data.draw(st.sampled_from(["keys", "masked", "reveal"])) for name in leaving}
+    f.server.open_round(1)
+    gone: set[str] = set()
+    while f.server.phase != "idle":
+        gone |= {name for name in leaving if last[name] == f.server.phase}
+        sent = f.hand(f.requests(), gone)
+        f.bring(
+            [(name, wrong(f, frame) if name in liars and frame[3] == Kind.REVEAL else frame) for name, frame in sent]
+        )
+        f.server.close_phase()
+    result = f.server.result(1)
+    f.exact(result, [name for name in f.ids if last.get(name) not in ("keys", "masked")])
+    assert sorted(result.blamed) == sorted(liars)
+    event(f"{len(leaving)} lost, {len(liars)} wrong")
 
 
 @settings(max_examples=150, deadline=None)
