@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from secagg import Client, FixedPoint, Member, Roster, Server
-from secagg.errors import AuthenticationError, EquivocationError, PeerError
+from secagg.errors import AuthenticationError, EquivocationError, InputError, PeerError
 from secagg.protocols.oneshot import sharing
 from secagg.protocols.oneshot.messages import KeysRequest, Kind, MaskedHeader
 from secagg.protocols.oneshot.setup import Setup, committee
@@ -252,3 +252,29 @@ def test_a_roster_that_was_tried_for_is_another_roster():
         frame = seal_envelope(Kind.KEYS_REQUEST, SESSION, SERVER, request, f.server_key.sign)
         refused(f.clients["c0"], frame, "another roster", AuthenticationError)
     assert len(crews) > 10
+
+
+# -- the ends of what can be counted ------------------------------------------------------------------------------------------
+
+
+def test_the_last_rounds_there_are_end_a_session_and_no_number_wraps():
+    """A server that skips to the end has no more rounds; members and clients take no number beyond."""
+    f = Committee(5)
+    last = (1 << 63) - 1
+    for round_id in range(last - 2, last + 1):
+        f.exact(f.round(round_id), f.ids)
+    for round_id in (last, last + 1, 0):
+        with pytest.raises(InputError):
+            f.server.open_round(round_id)
+    g = Committee(5)
+    with pytest.raises(InputError, match="last round"):
+        g.server.open_round(last - 1)
+    g.until("masked")
+    frame = g.asked(Kind.MASKED_REQUEST)["c0"]
+    for round_id in (-1, last, last + 1):
+        with pytest.raises(PeerError):
+            g.clients["c0"].receive(g.forged(frame, round_id=round_id))
+    for first_round in (-1, last, last - 1, last + 1):
+        told = KeysRequest(first_round, 3, g.params.hash, g.roster.hash(), bytes(31) + b"\x09")
+        request = seal_envelope(Kind.KEYS_REQUEST, SESSION, SERVER, told, g.server_key.sign)
+        refused(g.clients["c0"], request)
