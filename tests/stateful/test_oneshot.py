@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import itertools
 import random
 import shutil
 import tempfile
@@ -14,7 +16,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from secagg import Client, Member
+from secagg import Client, Identity, Member
 from secagg.errors import AbortError, InputError, PeerError
 from secagg.hazmat import field
 from secagg.protocols.oneshot import client, sharing
@@ -176,6 +178,9 @@ class SessionMachine(RuleBasedStateMachine):
     def build(self, rounds, ledger, journal, members):
         self.instruments = Instruments(self.patches)
         self.ledger, self.journal = ledger, journal
+        # Who is drawn into a committee follows from the roster's keys, and what is drawn here from who it is.
+        seeds = (hashlib.sha256(b"stateful %d" % number).digest() for number in itertools.count())
+        self.patches.setattr(Identity, "generate", lambda: Identity.from_bytes(next(seeds)))
         self.fed = Watched(
             6, corrupt=1, min_clients=3, max_participants=4, rounds_per_setup=rounds, threshold=4, packing=1,
             committee=members, ledgers=self.home if ledger else None,
