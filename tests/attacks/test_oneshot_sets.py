@@ -290,3 +290,27 @@ def test_two_setups_of_one_batch_share_no_clients_and_no_members():
         assert isinstance(found, PeerError)
         (share,) = opener.told(name, [opener.ask(name, f.ids)])
         assert isinstance(share, np.ndarray)
+
+
+def test_two_lists_of_participants_share_no_set():
+    """The bound on sets that overlap counts the participants of a round: a client signs for one list, and no set mixes two."""
+    f = Committee(8, corrupt=1, min_clients=4, max_participants=5)
+    f.until("masked", participants=f.ids[:5])
+    lists = {name: [0, 1, 2, 3, 7] if name in {"c0", "c1", "c2", "c3"} else [3, 4, 5, 6, 7] for name in f.ids}
+    request = f.asked(Kind.MASKED_REQUEST)["c0"]
+    asked = {name: f.forged(request, participants=ranks) for name, ranks in lists.items()}
+    opener = Opener.of(f, asked)
+    opened = []
+    for names, ranks in itertools.product(itertools.combinations(f.ids, 4), ([0, 1, 2, 3, 7], [3, 4, 5, 6, 7])):
+        (found,) = opener.told("c7", [opener.ask("c7", names, participants=ranks)])
+        if isinstance(found, np.ndarray):
+            opened.append(set(names))
+        else:
+            assert isinstance(found, PeerError)
+    assert opened == [{"c0", "c1", "c2", "c3"}, {"c4", "c5", "c6", "c7"}]
+    first, second = (
+        opener.ask("c7", sorted(names), participants=lists[min(names)]) for names in opened
+    )  # fmt: skip
+    (share, refusal) = opener.told("c7", [first, second])
+    assert isinstance(share, np.ndarray)
+    assert isinstance(refusal, EquivocationError)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import itertools
 import random
 import shutil
 import tempfile
@@ -14,7 +16,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from secagg import Client, Member
+from secagg import Client, Identity, Member
 from secagg.errors import AbortError, InputError, PeerError
 from secagg.hazmat import field
 from secagg.protocols.oneshot import client, sharing
@@ -66,7 +68,7 @@ class Watched(Committee):
         deal = client.seal_shares
 
         def seal_shares(secret, *rest):
-            how = self.garblers.get(rest[4])
+            how = self.garblers.get((rest[3], rest[4]))  # a repeated upload is garbled alike
             if how == "another secret":
                 secret = np.roll(secret, 1)
             boxes = deal(secret, *rest)
@@ -109,8 +111,9 @@ class Watched(Committee):
         result = self.server.result(round_id)
         assert len(result.contributors) >= self.params.min_clients
         self.exact(result, result.contributors)
-        assert set(result.blamed) <= self.liars | set(self.garblers)
-        assert "another secret" not in {self.garblers.get(name) for name in result.contributors}
+        garblers = {name: how for (number, name), how in self.garblers.items() if number == round_id}
+        assert set(result.blamed) <= self.liars | set(garblers)
+        assert "another secret" not in {garblers.get(name) for name in result.contributors}
         return result
 
 
@@ -176,6 +179,9 @@ class SessionMachine(RuleBasedStateMachine):
     def build(self, rounds, ledger, journal, members):
         self.instruments = Instruments(self.patches)
         self.ledger, self.journal = ledger, journal
+        # Who is drawn into a committee follows from the roster's keys, and what is drawn here from who it is.
+        seeds = (hashlib.sha256(b"stateful %d" % number).digest() for number in itertools.count())
+        self.patches.setattr(Identity, "generate", lambda: Identity.from_bytes(next(seeds)))
         self.fed = Watched(
             6, corrupt=1, min_clients=3, max_participants=4, rounds_per_setup=rounds, threshold=4, packing=1,
             committee=members, ledgers=self.home if ledger else None,
@@ -197,7 +203,7 @@ class SessionMachine(RuleBasedStateMachine):
     def open(self, data, skip, liar, how):
         self.round_id += skip
         self.fed.liars = set() if liar is None else {liar}
-        self.fed.garblers = {"c2": how} if how else {}
+        self.fed.garblers |= {(self.round_id, "c2"): how} if how else {}
         sample = data.draw(st.lists(st.sampled_from(self.fed.trainers), min_size=3, max_size=4, unique=True))
         self.fed.server.open_round(self.round_id, sample)
 
