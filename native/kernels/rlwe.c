@@ -64,6 +64,7 @@ static int message_fits(const struct sa_ring *ring, size_t n, uint64_t delta, si
 static int finish(uint64_t over, uint8_t *out, size_t out_bytes, uint8_t *scratch, size_t scratch_bytes)
 {
     sa_wipe(scratch, scratch_bytes);
+    sa_wipe_stack();
     if (sa_ct_reveal(over >> 63) == 0)
         return SA_OK;
     sa_wipe(out, out_bytes);
@@ -163,7 +164,7 @@ static int padding_is_zero(const uint8_t *packed, size_t n, unsigned bits)
 static void ask_ahead(const void *p, size_t nbytes)
 {
     for (size_t at = SA_AHEAD; at < SA_AHEAD + nbytes; at += 64)
-        __builtin_prefetch((const uint8_t *)p + at, 0, 2);
+        __builtin_prefetch((const void *)((uintptr_t)p + at), 0, 2); /* perhaps beyond the object: a number, no pointer in it */
 }
 
 /* Adds count packed residues to acc, or with `back` takes them away. Everything is public: ciphertexts. */
@@ -290,5 +291,6 @@ int sa_rlwe_decrypt(const uint64_t *table, const uint64_t *secret, const uint64_
     })
     *worst = most;
     sa_wipe(scratch, scratch_bytes);
+    sa_wipe_stack();
     return SA_OK;
 }
