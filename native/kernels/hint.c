@@ -122,6 +122,7 @@ int sa_hint_gaussian(const uint64_t *thresholds, size_t count, int64_t *out, siz
     sa_ring_key(&work, SA_PLACE_ERROR, key);
     draw_gaussian(&work, &table, out, n, stream_id, start);
     sa_wipe(scratch, scratch_bytes);
+    sa_wipe_stack();
     return SA_OK;
 }
 
@@ -205,6 +206,7 @@ int sa_hint_mask(const uint64_t *tables, const uint64_t *table, const uint64_t *
         }
     }
     sa_wipe(scratch, scratch_bytes);
+    sa_wipe_stack();
     if (sa_ct_reveal(any & ~sa_low_bits(hint.width)) == 0)
         return SA_OK;
     sa_wipe(out, out_bytes);
@@ -341,6 +343,7 @@ int sa_hint_open(const uint64_t *tables, const uint64_t *table, const uint64_t *
                             : compose(&hint, rows, &part, to, 4);
     }
     sa_wipe(scratch, scratch_bytes);
+    sa_wipe_stack();
     if (sa_ct_reveal(bad) == 0)
         return SA_OK;
     sa_wipe(values, 8 * n);

@@ -1,5 +1,6 @@
 /* Shamir's scheme over p = 2^61 - 1 for many secrets at once (Shamir, "How to share a secret", CACM 1979). */
 #include "../common/field.h"
+#include "../common/zero.h"
 #include "../dispatch.h"
 
 typedef unsigned __int128 sa_u128;
@@ -60,6 +61,7 @@ int sa_shamir_split_u64(const uint64_t *secrets, size_t m, const uint64_t *coeff
         all |= xs[i];
     /* Vectors multiply by 32 bits; indices are ranks, so that larger ones hardly occur. */
     (all >> 31 == 0 ? sa_impl()->split : sa_split_run_u64_portable)(secrets, m, coeffs, t, xs, n, shares);
+    sa_wipe_stack();
     return SA_OK;
 }
 
@@ -124,5 +126,6 @@ int sa_shamir_combine_u64(const uint64_t *weights, size_t t, const uint64_t *sha
             out[j] = mul_add(shares[i * m + j], weights[i], out[j]);
     for (size_t j = 0; j < m; j++)
         out[j] = sa_field_canonical(out[j]);
+    sa_wipe_stack();
     return SA_OK;
 }

@@ -30,6 +30,18 @@ class RingPlan:
     root: int
     table: U64 = field(repr=False)
 
+    def __post_init__(self) -> None:
+        table, words = self.table, HEADER + 4 * self.degree
+        plain = type(table) is np.ndarray and table.dtype == np.uint64 and table.shape == (words,)
+        if not (
+            self.degree in DEGREES
+            and plain
+            and table.flags.c_contiguous
+            and not table.flags.writeable
+            and table[:3].tolist() == [self.modulus, self.degree, self.bits]
+        ):
+            raise ParameterError("not a ring's plan: make it with ring_plan")
+
 
 def aligned_words(*shape: int) -> U64:
     """Zeros of dtype uint64, beginning on a cache line: rows of a ring's polynomials are read in whole lines."""
