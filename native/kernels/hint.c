@@ -289,9 +289,11 @@ SA_INLINE uint64_t compose(const struct sa_hint *hint, const uint64_t *rows, con
                            size_t limbs)
 {
     const uint64_t mask = sa_low_bits(hint->width);
-    uint64_t bad = 0;
+    uint64_t bad = 0, x[SA_HINT_LIMBS + 1];
     for (size_t c = 0; c < part->coefficients; c++) {
-        uint64_t x[SA_HINT_LIMBS + 1] = {rows[c]}, borrow = 0;
+        uint64_t borrow = 0;
+        memset(x, 0, sizeof x);
+        x[0] = rows[c];
         for (size_t i = 1; i < hint->primes; i++) {
             const uint64_t *const before = sa_hint_row(hint, i) + SA_ROW_BEFORE, v = rows[i * hint->degree + c];
             sa_u128 carry = 0;
@@ -306,9 +308,10 @@ SA_INLINE uint64_t compose(const struct sa_hint *hint, const uint64_t *rows, con
         bad |= borrow ^ 1;
         for (size_t k = 0, at = c, bit = 0; k < hint->per && at < part->values; k++, at += part->coefficients, bit += hint->width) {
             const size_t limb = bit / 64, skip = bit % 64;
-            values[at] = (uint64_t)((((sa_u128)x[limb + 1] << 64) | x[limb]) >> skip) & mask;
+            values[at] = (x[limb] >> skip | (x[limb + 1] << 1) << (63 - skip)) & mask;
         }
     }
+    sa_wipe(x, sizeof x);
     return bad;
 }
 
