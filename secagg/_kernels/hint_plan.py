@@ -121,6 +121,8 @@ def hint_shape(degree: int, bits: int, primes: int, width: int, per: int, spread
     ParameterError
         A value out of range, or 2 t spread above the product of the primes.
     """
+    # Ints from here on, for shapes and plans are kept: in numpy's small integers the sizes of chunks would wrap.
+    degree, bits = _integer("degree", degree, 1, DEGREES[-1]), _integer("bits", bits, 20, 60)
     if degree not in HINT_DEGREES:
         raise ParameterError(f"a masking ring's degree is one of {HINT_DEGREES}, not {degree}")
     moduli = hint_moduli(bits, primes)
@@ -141,15 +143,16 @@ def hint_shape(degree: int, bits: int, primes: int, width: int, per: int, spread
 def hint_plan(degree: int, bits: int, primes: int, width: int, per: int, spread: int) -> HintPlan:
     """The plan of a masking ring, with its tables, made once; the errors of `hint_shape`."""
     shape = hint_shape(degree, bits, primes, width, per, spread)
+    degree, bits, width, per, spread = shape.degree, shape.bits, shape.width, shape.per, shape.spread
     rings = tuple(ring_plan(degree, prime) for prime in shape.moduli)
-    tables = aligned_words(primes, len(rings[0].table))
+    tables = aligned_words(shape.primes, len(rings[0].table))
     for row, ring in zip(tables, rings, strict=True):
         row[:] = ring.table
     gaussian = gaussian_table()
-    header = [primes, width, per, gaussian.shape[1]]
+    header = [shape.primes, width, per, gaussian.shape[1]]
     limit = _limbs(2 * spread << width * per)
     words = [*header, *[0] * (LIMIT - len(header)), *limit, *[0] * (HEADER - LIMIT - LIMBS)]
-    for i in range(primes):
+    for i in range(shape.primes):
         words += _row(shape.moduli, i, width, per, spread)
     table = aligned_words(len(words) + gaussian.size)
     table[: len(words)] = words

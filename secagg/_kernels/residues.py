@@ -80,6 +80,7 @@ def _row(buf: Buffer, acc: U64) -> memoryview:
     if view.nbytes != acc.nbytes // len(acc):
         raise InputError(f"a buffer must be {acc.nbytes // len(acc)} bytes long, not {view.nbytes}")
     view = view.cast("B")
-    if not view.readonly:  # bytes cannot be what a writable array lies in
+    # Only of bytes it is certain; a read-only view may be one of acc.
+    if not isinstance(view.obj, bytes):
         require_apart("acc", acc, view)
     return view

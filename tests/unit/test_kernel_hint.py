@@ -253,3 +253,33 @@ def test_misuse_of_the_contract(kernels):
     for start, count in ((-1, 1), (2**63 - 1, 2), (0, -1)):
         with pytest.raises(InputError):
             kernels.hint_gaussian(KEY, 0, start, count)
+
+
+def test_a_merge_that_is_refused_changes_nothing(kernels):
+    plan = _kernels.hint_plan(2048, 50, 3, 8, 3, 1 << 20)
+    count = 3 * 2048 + 7
+    for at in (0, 2048, -1):
+        acc, other = (np.ones(plan.residues(count), np.uint64) for _ in range(2))
+        other[at] = plan.moduli[0]
+        for minus in (False, True):
+            with pytest.raises(InputError, match="below the modulus"):
+                kernels.hint_merge(plan, acc, other, count, minus=minus)
+            assert (acc == 1).all()
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.uint64, np.int16])
+def test_counts_and_shapes_in_numpys_integers_have_the_sizes_of_others(kernels, kind):
+    plan = _kernels.hint_plan(2048, 50, 3, 8, 3, 1 << 20)
+    zeros = np.zeros((plan.primes, plan.degree), np.uint64)
+    for count in (4, 100):
+        acc = np.zeros(plan.residues(count), np.uint64)
+        payload = kernels.hint_store(plan, acc, kind(count))
+        assert len(payload) == plan.payload_bytes(count)
+        kernels.hint_add(plan, acc, kind(count), payload)
+        kernels.hint_merge(plan, acc, acc.copy(), kind(count))
+        assert len(kernels.hint_open(plan, acc, kind(count), zeros, PUBLIC, 0)) == count
+        with pytest.raises(InputError, match="residues"):
+            kernels.hint_open(plan, acc[:-1], kind(count), zeros, PUBLIC, 0)
+    made = _kernels.hint_plan(*(np.uint16(v) for v in (8192, 51, 3, 8, 16)), np.int64(1 << 10))
+    assert all(type(getattr(made, name)) is int for name in ("degree", "bits", "width", "per", "spread"))
+    assert made.residues(60000) == 3 * 3750
