@@ -8,7 +8,8 @@ from functools import lru_cache
 
 from secagg._kernels.checks import U64, require_integer
 from secagg._kernels.gaussian import gaussian_table
-from secagg._kernels.plan import DEGREES, RingPlan, aligned_words, is_prime, ring_plan
+from secagg._kernels.plan import DEGREES, RingPlan, aligned_words, is_prime, require_table, ring_plan
+from secagg._kernels.plan import HEADER as RING_HEADER
 from secagg.errors import InputError, ParameterError
 
 __all__ = ["HintPlan", "HintShape", "hint_moduli", "hint_plan", "hint_shape"]
@@ -64,6 +65,22 @@ class HintPlan(HintShape):
     rings: tuple[RingPlan, ...] = field(repr=False)
     tables: U64 = field(repr=False)
     table: U64 = field(repr=False)
+
+    def __post_init__(self) -> None:
+        # The kernels read as far as the tables' headers say, whatever made them.
+        shape = hint_shape(self.degree, self.bits, len(self.moduli), self.width, self.per, self.spread)
+        thresholds = gaussian_table().shape[1]
+        require_table("a masking ring's tables", self.tables, (self.primes, RING_HEADER + 4 * self.degree))
+        words = HEADER + self.primes * (ROW + 2 * self.per) + 2 * thresholds
+        require_table("a masking ring's table", self.table, (words,))
+        headers = [[q, self.degree, self.bits] for q in shape.moduli]
+        if (
+            self.moduli != shape.moduli
+            or [(ring.modulus, ring.degree) for ring in self.rings] != [(q, self.degree) for q in shape.moduli]
+            or self.tables[:, :3].tolist() != headers
+            or self.table[:4].tolist() != [self.primes, self.width, self.per, thresholds]
+        ):
+            raise ParameterError("a masking ring's plan comes from hint_plan: these tables are another ring's")
 
 
 @lru_cache(maxsize=64)
