@@ -65,7 +65,7 @@ static uint8_t keys[16 * KEYS], rounding[16], scratch[1 << 20], out[1 << 16];
 static const int8_t signs[KEYS] = {1, -1, 1};
 static float values[COUNT_OF];
 static uint64_t lanes[COUNT_OF], kept[COUNT_OF], codes[COUNT_OF], stream[2 * COUNT_OF], secrets[COUNT_OF], coeffs[2 * COUNT_OF],
-    shares[5 * COUNT_OF], weights[3], xs[5] = {1, 2, 3, 4, 5};
+    shares[4 * COUNT_OF], together[4 * COUNT_OF], weights[3], xs[4] = {1, 2, 3, 4};
 static uint64_t *table, *polys, *secret_key, *residues, *c1, clipped, worst;
 static uint8_t schedules[KEYS + 1][176];
 
@@ -134,7 +134,7 @@ static void encode(void)
 
 static void split(void)
 {
-    CHECK(sa_shamir_split_u64(secrets, COUNT_OF, coeffs, 3, xs, 5, shares) == SA_OK, "split");
+    CHECK(sa_shamir_split_u64(secrets, COUNT_OF, coeffs, 3, xs, 4, shares) == SA_OK, "split");
 }
 
 static void combine(void)
@@ -269,6 +269,10 @@ static void run_all(void)
     search("split", "secrets", secrets, sizeof secrets, WORDS);
     search("split", "coefficients", coeffs, sizeof coeffs, WORDS);
     search("split", "shares", shares, sizeof shares, WORDS);
+    for (size_t i = 0; i < COUNT_OF; i++)
+        for (size_t k = 0; k < 4; k++)
+            together[4 * i + k] = shares[k * COUNT_OF + i];
+    search("split", "the shares of one secret", together, sizeof together, WORDS);
     on_own_stack(combine);
     search("combine", "shares", shares, sizeof shares, WORDS);
     search("combine", "secrets", secrets, sizeof secrets, WORDS);
