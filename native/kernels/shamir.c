@@ -26,8 +26,8 @@ static uint64_t any_not_canonical(const uint64_t *v, size_t n)
 void sa_split_run_u64_portable(const uint64_t *secrets, size_t m, const uint64_t *coeffs, size_t t, const uint64_t *xs,
                                size_t n, uint64_t *shares)
 {
+    uint64_t x[4], y[4];
     for (size_t i = 0; i < n; i += 4) {
-        uint64_t x[4];
         const size_t points = sa_min(4, n - i);
         for (size_t k = 0; k < 4; k++)
             x[k] = xs[i + (k < points ? k : 0)];
@@ -40,12 +40,15 @@ void sa_split_run_u64_portable(const uint64_t *secrets, size_t m, const uint64_t
                 y2 = mul_add(y2, x[2], c);
                 y3 = mul_add(y3, x[3], c);
             }
-            const uint64_t y[4] = {sa_field_canonical(y0), sa_field_canonical(y1), sa_field_canonical(y2),
-                                   sa_field_canonical(y3)};
+            y[0] = sa_field_canonical(y0);
+            y[1] = sa_field_canonical(y1);
+            y[2] = sa_field_canonical(y2);
+            y[3] = sa_field_canonical(y3);
             for (size_t k = 0; k < points; k++)
                 shares[(i + k) * m + j] = y[k];
         }
     }
+    sa_wipe(y, sizeof y);
 }
 
 /* CT: secret=secrets, coeffs, shares; public=m, t, xs, n. The return code reveals whether all inputs are canonical. */

@@ -123,19 +123,19 @@ def test_a_key_that_has_shrunk_is_not_read():
 
 def test_a_plan_that_was_not_made_by_ring_plan_is_none():
     table = PLAN.table.copy()
-    with pytest.raises(ParameterError, match="ring_plan"):
+    with pytest.raises(ParameterError, match=r"ring's (plan|table)"):
         RingPlan(1024, PLAN.modulus, PLAN.bits, PLAN.root, table)  # may be written to
     for at, value in ((0, 97), (1, 1 << 20), (2, 62)):
         wrong = table.copy()
         wrong[at] = value
         wrong.flags.writeable = False
-        with pytest.raises(ParameterError, match="ring_plan"):
+        with pytest.raises(ParameterError, match=r"ring's (plan|table)"):
             dataclasses.replace(PLAN, table=wrong)
     cut = table[:16]
     cut.flags.writeable = False
-    with pytest.raises(ParameterError, match="ring_plan"):
+    with pytest.raises(ParameterError, match=r"ring's (plan|table)"):
         dataclasses.replace(PLAN, table=cut)
-    with pytest.raises(ParameterError, match="ring_plan"):
+    with pytest.raises(ParameterError, match=r"ring's (plan|table)"):
         dataclasses.replace(PLAN, degree=1000)
     table.flags.writeable = False
     assert dataclasses.replace(PLAN, table=table).table is table
