@@ -16,6 +16,7 @@ from secagg.errors import AuthenticationError, PeerError
 from secagg.protocols.ckks.messages import Kind as CkksKind
 from secagg.protocols.pairwise.messages import Kind
 from secagg.wire import HOLDER
+from support.committee import Committee
 from support.encrypted import Encrypted
 from support.federation import Federation, fields
 
@@ -27,7 +28,8 @@ SETTINGS = {
     "corrupt": 1,
     "min_clients": 4,
 }
-KINDS = pytest.mark.parametrize("kind", [Federation, Encrypted], ids=["pairwise", "ckks"])
+PROTOCOLS = {Federation: {}, Encrypted: {"protocol": "ckks", "reveal": "server"}, Committee: {"protocol": "oneshot"}}
+KINDS = pytest.mark.parametrize("kind", PROTOCOLS, ids=["pairwise", "ckks", "oneshot"])
 
 
 def models():
@@ -47,14 +49,14 @@ def gradient(model, x, y):
 
 def attacked(kind, *, binds):
     """A round up to the uploads; `binds` says whether clients sign which model they were given."""
-    protocol = {"protocol": "ckks", "reveal": "server"} if kind is Encrypted else {}
-    f = kind(5, params=Params(clients=5, **SETTINGS, **protocol))
+    f = kind(5, params=Params(clients=5, **SETTINGS, **PROTOCOLS[kind]))
     rng, told = np.random.default_rng(6), models()
     data = {name: (rng.normal(size=INPUTS), rng.normal()) for name in f.ids}
     given = {name: told["victim" if name == VICTIM else "others"] for name in f.ids}
     f.updates = {name: gradient(given[name], *data[name]) for name in f.ids}
     f.server.open_round(1)
-    f.until("encrypted" if kind is Encrypted else "masked")
+    while f.server.phase != ("encrypted" if kind is Encrypted else "masked"):
+        f.phase()
     headers = []
     for name, frames in f.requests().items():
         if name == HOLDER:
@@ -124,11 +126,10 @@ def test_nor_will_the_holder_decrypt_one():
 @KINDS
 def test_corrupt_clients_cannot_lend_the_victim_a_crowd(kind):
     """They may sign the victim's model as theirs; with c of them that makes c + 1, and the Params want m - c >= min_honest."""
-    protocol = {"protocol": "ckks", "reveal": "server"} if kind is Encrypted else {}
     for c in range(4):
         for m in range(2, 6):
             try:
-                params = Params(clients=5, **{**SETTINGS, "corrupt": c, "min_clients": m}, **protocol)
+                params = Params(clients=5, **{**SETTINGS, "corrupt": c, "min_clients": m}, **PROTOCOLS[kind])
             except ValueError:
                 continue
             assert 1 + c < params.min_clients, (c, m)

@@ -3,7 +3,8 @@
 Model. Of M members c are corrupt and answer whatever they are asked; each other one answers for one set a round. A server shows
 each of them the set it likes. From how many answers on a set tells anything at all is found by linear algebra modulo p, with the
 points of `packed`; a set that tells anything counts as opened. All splits of the members over sets are tried for small M, and
-what Params accept must be exactly what no split beats. The engine's own members are then asked in every one of these ways.
+what Params accept, any two sets overlapping, must be exactly what no split beats. The engine's members are then asked in each of
+these ways. Answers for one set that serve another are in test_oneshot_mixtures.py.
 """
 
 from __future__ import annotations
@@ -99,11 +100,13 @@ def most_opened(members: int, corrupt: int, threshold: int, rho: int) -> int:
     )
 
 
-def accepted(members: int, corrupt: int, threshold: int, rho: int) -> bool:
+def accepted(members: int, corrupt: int, threshold: int, rho: int, least: int | None = None) -> bool:
     try:
-        make_params(members, corrupt=corrupt, threshold=threshold, packing=rho, min_honest=1, min_clients=members)
+        make_params(
+            members, corrupt=corrupt, threshold=threshold, packing=rho, min_honest=1, min_clients=least or members
+        )
     except ParameterError as error:
-        if not any(words in str(error) for words in ("two sets", "would learn")):
+        if not any(words in str(error) for words in ("two sets", "three sets", "would learn")):
             raise
         return False
     return True
@@ -153,7 +156,7 @@ def test_the_smallest_opened_sum_has_min_clients_less_corrupt_honest_updates(mem
     tried = 0
     for corrupt, threshold in itertools.product(range(1, members), range(2, members + 1)):
         for rho, least in itertools.product(range(1, threshold), range(corrupt + 1, members + 1)):
-            if not accepted(members, corrupt, threshold, rho):
+            if not accepted(members, corrupt, threshold, rho, least):
                 continue
             params = make_params(
                 members, corrupt=corrupt, threshold=threshold, packing=rho, min_honest=1, min_clients=least
@@ -287,3 +290,27 @@ def test_two_setups_of_one_batch_share_no_clients_and_no_members():
         assert isinstance(found, PeerError)
         (share,) = opener.told(name, [opener.ask(name, f.ids)])
         assert isinstance(share, np.ndarray)
+
+
+def test_two_lists_of_participants_share_no_set():
+    """The bound on sets that overlap counts the participants of a round: a client signs for one list, and no set mixes two."""
+    f = Committee(8, corrupt=1, min_clients=4, max_participants=5)
+    f.until("masked", participants=f.ids[:5])
+    lists = {name: [0, 1, 2, 3, 7] if name in {"c0", "c1", "c2", "c3"} else [3, 4, 5, 6, 7] for name in f.ids}
+    request = f.asked(Kind.MASKED_REQUEST)["c0"]
+    asked = {name: f.forged(request, participants=ranks) for name, ranks in lists.items()}
+    opener = Opener.of(f, asked)
+    opened = []
+    for names, ranks in itertools.product(itertools.combinations(f.ids, 4), ([0, 1, 2, 3, 7], [3, 4, 5, 6, 7])):
+        (found,) = opener.told("c7", [opener.ask("c7", names, participants=ranks)])
+        if isinstance(found, np.ndarray):
+            opened.append(set(names))
+        else:
+            assert isinstance(found, PeerError)
+    assert opened == [{"c0", "c1", "c2", "c3"}, {"c4", "c5", "c6", "c7"}]
+    first, second = (
+        opener.ask("c7", sorted(names), participants=lists[min(names)]) for names in opened
+    )  # fmt: skip
+    (share, refusal) = opener.told("c7", [first, second])
+    assert isinstance(share, np.ndarray)
+    assert isinstance(refusal, EquivocationError)

@@ -15,12 +15,14 @@ import pytest
 
 from secagg import Params
 from secagg.protocols.ckks.messages import decoders as ckks_decoders
+from secagg.protocols.oneshot.messages import decoders as oneshot_decoders
 from secagg.protocols.pairwise.messages import decoders
 from secagg.wire import Chunk, decode_frame
 from support.ckks_live import CkksLive
 from support.federation import Federation
 from support.live import ENCODINGS, Live, Step
 from support.measure import deviation
+from support.oneshot_live import OneshotLive
 from support.spy import Spy
 from support.weak import TellsItsWeight
 
@@ -33,6 +35,8 @@ SECRET_FIELDS = {
     "Unmask": {"account", "account_signature", "sealed"},
     "EncryptedHeader": {"tag"},
     "DecryptRequest": {"headers", "sum_tag"},
+    "RevealRequest": {"headers"},
+    "Reveal": {"account", "account_signature", "sealed"},
     "Decrypted": {"account", "result_hash", "signature", "sealed_salt", "tag"},
 }
 
@@ -74,7 +78,8 @@ def clear(frame):
     if isinstance(outer, Chunk):
         hidden = SECRET_FIELDS["Chunk"]
         return kind, [getattr(outer, name) for name in outer.__struct_fields__ if name not in hidden]
-    body = (ckks_decoders if kind >= 16 else decoders)[kind].decode(outer.payload)
+    known = oneshot_decoders if kind >= 32 else ckks_decoders if kind >= 16 else decoders
+    body = known[kind].decode(outer.payload)
     hidden = SECRET_FIELDS.get(type(body).__name__, set())
     told = [getattr(body, name) for name in body.__struct_fields__ if name not in hidden]
     return kind, outer.session, outer.sender, told, hidden and sorted(hidden)
@@ -100,6 +105,8 @@ def small(value, names=IDS):
 def build(kind, **changes):
     if kind is Live:
         return Params(clients=5, **ENCODINGS, **PAIRWISE)
+    if kind is OneshotLive:
+        return Params(clients=5, **{**ENCODINGS, "frame_bytes": 1 << 17}, **PAIRWISE, protocol="oneshot")
     ckks = {"protocol": "ckks", "corrupt": 1, "min_clients": 4, "rounds_per_setup": 2, "reveal": "server", **changes}
     return Params(clients=5, **{**ENCODINGS, "frame_bytes": 1 << 17}, **ckks)
 
@@ -109,6 +116,7 @@ KINDS = [
     pytest.param(CkksLive, {}, id="ckks"),
     pytest.param(CkksLive, {"reveal": "holder"}, id="ckks-holder"),
     pytest.param(CkksLive, {"threat": "semi-honest"}, id="ckks-semi-honest"),
+    pytest.param(OneshotLive, {}, id="oneshot"),
 ]
 
 

@@ -1,52 +1,16 @@
 """A server that is interrupted anywhere in a call: the round goes on or is over, and the next one is exact."""
 
 import contextlib
-import sys
 
 import numpy as np
 import pytest
 
 from secagg import HOLDER, Client, Identity, Integer, KeyHolder, Params, Roster, Server
 from secagg.errors import AbortError, SecAggError
+from support.interrupts import Interrupt, interrupted
 
 IDS = ("ana", "bo", "cy", "dan")
 PROTOCOLS = {"pairwise": {}, "ckks": {"protocol": "ckks", "reveal": "server"}, "oneshot": {"protocol": "oneshot"}}
-
-
-class _Interrupt(BaseException):
-    """What a signal handler may raise between any two instructions."""
-
-
-def finalizing(frame):
-    """Whether a finalizer runs: Python reports what is raised there, and drops it."""
-    while frame is not None and frame.f_code.co_name != "__del__":
-        frame = frame.f_back
-    return frame is not None
-
-
-@contextlib.contextmanager
-def interrupted(number):
-    """Raise at the entry of the `number`-th function of the engine that the block calls; yields whether it was reached."""
-    left, hit = number, []
-
-    def watch(frame, event, argument):
-        nonlocal left
-        if (
-            event == "call"
-            and f"{frame.f_globals.get('__name__', '')}.".startswith("secagg.")
-            and not finalizing(frame)
-        ):
-            left -= 1
-            if left == 0:
-                sys.setprofile(None)
-                hit.append(True)
-                raise _Interrupt
-
-    sys.setprofile(watch)
-    try:
-        yield hit
-    finally:
-        sys.setprofile(None)
 
 
 class _Session:
@@ -100,7 +64,7 @@ def test_fault_49_an_interrupt_anywhere_in_open_round_leaves_a_server_that_works
     session = _Session(protocol, tmp_path / "server.journal" if durable else None)
     while reached:
         number, round_id = number + 1, round_id + 1
-        with contextlib.suppress(_Interrupt), interrupted(number) as reached:
+        with contextlib.suppress(Interrupt), interrupted(number) as reached:
             session.server.open_round(round_id)
         assert (session.server.phase == "idle") == (session.server.round_id is None), number
         if durable and number % 3 == 0:
@@ -120,7 +84,7 @@ def test_fault_49_an_interrupt_anywhere_in_open_round_leaves_a_server_that_works
 def test_fault_49_an_interrupted_phase_ends_the_round_or_not_at_all(protocol, number, tmp_path):
     session = _Session(protocol, tmp_path / "server.journal")
     session.server.open_round(1)
-    with contextlib.suppress(_Interrupt, AbortError):
+    with contextlib.suppress(Interrupt, AbortError):
         while session.server.phase != "idle":
             session.exchange()
             with interrupted(number):

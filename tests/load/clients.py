@@ -123,13 +123,20 @@ def _by_envelope(function: Any) -> Any:
 
 
 def main(
-    pipe: Connection, params_bytes: bytes, names: list[str], roster: tuple[dict[str, bytes], bytes, bytes | None]
+    pipe: Connection,
+    params_bytes: bytes,
+    names: list[str],
+    roster: tuple[dict[str, bytes], bytes, bytes | None],
+    session: bytes,
 ) -> None:
     """Serve until told to stop: take the frames of a phase, send back what the clients answer."""
     params, known = Params.from_bytes(params_bytes), Roster(*roster)
     if params.protocol == "pairwise":
         share()
-    clients = {name: Client(params, me=name, identity=identity(name), roster=known, threads=1) for name in names}
+    clients = {
+        name: Client(params, me=name, identity=identity(name), roster=known, session=session, threads=1)
+        for name in names
+    }
     pipe.send(("ready", time.process_time()))
     while (told := pipe.recv()) is not None:
         shared, own = told

@@ -1,4 +1,4 @@
-"""Measure the server under load: ``python -P tests/load/measure.py [pairwise|ckks] [CLIENTS] [LENGTH]``."""
+"""Measure the server under load: ``python -P tests/load/measure.py [pairwise|ckks|oneshot] [CLIENTS] [LENGTH]``."""
 
 from __future__ import annotations
 

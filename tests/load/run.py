@@ -7,6 +7,7 @@ import gc
 import multiprocessing
 import os
 import random
+import resource
 import time
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
@@ -19,11 +20,13 @@ import secagg
 from load.clients import identity, main, update
 from secagg import Integer, KeyHolder, Params, Roster, Server
 from secagg.errors import PeerError
+from secagg.protocols.oneshot.sharing import box_bytes
 from secagg.wire import HOLDER
 
 __all__ = ["Figures", "make_params", "memory", "run"]
 
 ENCODING = Integer(-50, 1000)
+SESSION = b"a load test's id"
 ODDS = 0.1  # that a frame comes twice, and that one of garbage comes before it
 
 
@@ -32,6 +35,8 @@ def make_params(protocol: str, clients: int, length: int) -> Params:
     if protocol == "pairwise":
         sparse = {"threat": "semi-honest", "corrupt": 0.05} if clients > 200 else {"corrupt": 1}
         return secagg.plan(clients, length, dropout=0.01, encoding=ENCODING, rounds_per_setup=1, **sparse)
+    if protocol == "oneshot":
+        return secagg.plan(clients, length, dropout=0.01, corrupt=0.05, encoding=ENCODING, protocol="oneshot")
     return Params(
         clients=clients, length=length, encoding=ENCODING, protocol="ckks", reveal="server",
         corrupt=max(1, clients // 20), min_clients=clients - clients // 10,
@@ -79,7 +84,8 @@ class Figures:
     twice: int = 0
     garbage: int = 0
     grown: int = 0  # bytes of resident memory from the first tenth of the uploads to the last
-    peak: int = 0
+    kept: int = 0  # bytes of an upload that stay until the round is over: shares for others
+    peak: int = 0  # most resident bytes this process ever had
 
     def lines(self) -> list[str]:
         """Return them as text."""
@@ -93,7 +99,10 @@ class Figures:
             )
         total = sum(self.server.values()) + sum(self.closing.values())
         others = f"clients and holder {self.others:.1f} s of CPU"
-        return [*found, f"  server {total:.1f} s, {others}; server memory grew by {self.grown / 1e6:.1f} MB"]
+        return [
+            *found,
+            f"  server {total:.1f} s, {others}; memory grew by {self.grown / 1e6:.1f} MB, at most {self.peak / 1e6:.0f} MB",
+        ]
 
 
 class Crowd:
@@ -107,7 +116,7 @@ class Crowd:
         for at in range(processes):
             ours, theirs = context.Pipe()
             mine = names[at::processes]
-            told = (theirs, params.to_bytes(), mine, (keys, roster.server, roster.holder))
+            told = (theirs, params.to_bytes(), mine, (keys, roster.server, roster.holder), SESSION)
             child = context.Process(target=main, args=told, daemon=True)
             child.start()
             theirs.close()
@@ -160,14 +169,17 @@ def run(protocol: str, clients: int, length: int, *, processes: int = 2, say: An
         {name: identity(name).verify_key for name in names}, identity("the server").verify_key,
         holder_key and holder_key.verify_key,
     )  # fmt: skip
-    server = Server(params, identity=identity("the server"), roster=roster, threads=1)
+    server = Server(params, identity=identity("the server"), roster=roster, session=SESSION, threads=1)
     holder = KeyHolder(params, identity=holder_key, roster=roster, threads=1) if holder_key else None
     crowd = Crowd(params, names, roster, processes)
     figures = Figures(protocol, clients)
+    if protocol == "oneshot":
+        figures.kept = params.committee * box_bytes(params)
     try:
         _round(server, holder, crowd, figures, names, say or (lambda line: None))
     finally:
         crowd.stop()
+    figures.peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
     result = server.result(1)
     expected = np.zeros(length, np.int64)
     for name in names:

@@ -13,10 +13,13 @@ import pytest
 from secagg.errors import PeerError
 from secagg.wire import HOLDER, SERVER, Chunk, Envelope, decode_frame, encode_chunk
 from secagg.wire.frames import _encoder, _header
+from support.committee import Committee
 from support.encrypted import Encrypted
 from support.federation import Federation
 
-TABLES = {"pairwise": Federation, "ckks": Encrypted}
+TABLES = {"pairwise": Federation, "ckks": Encrypted, "oneshot": Committee}
+UPLOADS = {"pairwise": "masked", "ckks": "encrypted", "oneshot": "masked"}
+LAST = {"pairwise": "unmask", "ckks": "decrypt", "oneshot": "reveal"}
 KEPT = 64 << 10  # bytes that may be left of a whole flood: caches of the interpreter, nothing a frame
 PASSING = 1 << 20  # bytes that looking at one frame may take beyond the frame itself
 
@@ -35,7 +38,7 @@ def noise(honest, rng):
 
 def headed_noise(honest, rng):
     while True:
-        yield b"SA\x01" + bytes([rng.randrange(24)]) + rng.randbytes(rng.randrange(300))
+        yield b"SA\x01" + bytes([rng.randrange(40)]) + rng.randbytes(rng.randrange(300))
 
 
 def huge_claims(honest, rng):
@@ -51,12 +54,12 @@ def huge_claims(honest, rng):
         b"\x94\xdd",
     ]
     while True:
-        yield b"SA\x01" + bytes([rng.randrange(24)]) + rng.choice(claims) + rng.randbytes(4) + rng.randbytes(40)
+        yield b"SA\x01" + bytes([rng.randrange(40)]) + rng.choice(claims) + rng.randbytes(4) + rng.randbytes(40)
 
 
 def deep_nests(honest, rng):
     while True:
-        yield b"SA\x01" + bytes([rng.randrange(24)]) + b"\x91" * rng.randrange(5000)
+        yield b"SA\x01" + bytes([rng.randrange(40)]) + b"\x91" * rng.randrange(5000)
 
 
 def strangers(honest, rng):
@@ -133,13 +136,19 @@ def flood(party, frames, count, sender=None):
         tracemalloc.stop()
 
 
+def uploading(f, protocol):
+    """Go on until updates are awaited."""
+    while f.server.phase != UPLOADS[protocol]:
+        f.phase()
+
+
 @pytest.mark.parametrize("count", COUNTS)
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("protocol", TABLES)
 def test_a_flood_leaves_nothing_and_nobody_out(protocol, kind, count):
     f = TABLES[protocol](4)
     f.server.open_round(1)
-    f.until("masked" if protocol == "pairwise" else "encrypted")
+    uploading(f, protocol)
     sent = f.hand(f.requests())
     half = len(sent) // 2
     f.bring(sent[:half])
@@ -160,10 +169,9 @@ def test_a_flood_leaves_nothing_and_nobody_out(protocol, kind, count):
 def test_a_flood_leaves_nothing_at_clients_and_holder(protocol):
     f = TABLES[protocol](4)
     f.server.open_round(1)
-    last = "unmask" if protocol == "pairwise" else "decrypt"
     while f.server.phase != "idle":
         inbox = f.requests()
-        for name in ("c1", HOLDER) if f.server.phase == last and protocol == "ckks" else ("c1",):
+        for name in ("c1", HOLDER) if f.server.phase == LAST[protocol] and protocol == "ckks" else ("c1",):
             party = f.holder if name == HOLDER else f.clients[name]
             for kind in (
                 noise,
@@ -190,7 +198,7 @@ def test_a_client_that_says_ever_new_things_is_remembered_once(protocol):
     """It has a key, so its frames are looked at; what is left of a thousand different ones is one word about it."""
     f = TABLES[protocol](4)
     f.server.open_round(1)
-    f.until("masked" if protocol == "pairwise" else "encrypted")
+    uploading(f, protocol)
     sent = f.hand(f.requests())
     f.bring(sent)
     frame = next(frame for name, frame in reversed(sent) if name == "c0" and frame[3])

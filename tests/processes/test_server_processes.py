@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from support.committee import Committee
 from support.encrypted import Encrypted
 from support.federation import Federation
 from support.journaled import journaled, reopened
@@ -28,7 +29,7 @@ print(json.dumps([server.phase, server.round_id, sent]))
 """
 
 
-@pytest.mark.parametrize("made", [Federation, Encrypted])
+@pytest.mark.parametrize("made", [Federation, Encrypted, Committee])
 def test_fault_49_another_process_goes_on_whatever_the_order_of_its_sets(made, memory):
     """Hashing is salted by the process, so a step that followed the order of a set would not come out the same."""
     fed = journaled(made(7, corrupt=1, min_clients=6, rounds_per_setup=2), memory / "journal")

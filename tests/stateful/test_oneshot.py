@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import itertools
 import random
 import shutil
 import tempfile
@@ -14,28 +16,25 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from secagg import Client, Member
+from secagg import Client, Identity, Member
 from secagg.errors import AbortError, InputError, PeerError
 from secagg.hazmat import field
-from secagg.protocols.oneshot import sharing
+from secagg.protocols.oneshot import client, sharing
 from support.committee import SESSION, Committee
 from support.committee_watch import Instruments, Watch
 from support.journaled import journaled, restart
 
 MEMORY = Path("/dev/shm")  # fsync is not what these tests are about
 PHASES = ("keys", "masked", "reveal")
+GARBLED = [None, None, None, None, "another secret", "boxes of nothing"]
 
 
 class Watched(Committee):
     """Clients c0.. of whom the last few only answer; every frame that leaves one is checked, and old snapshots are kept."""
 
     def __init__(self, clients, *, quiet=1, **changes):
-        self.watch, self.quiet, self.liars, self.answering = (
-            Watch(),
-            {f"c{clients - 1 - i}" for i in range(quiet)},
-            set(),
-            "",
-        )
+        self.watch, self.quiet = Watch(), {f"c{clients - 1 - i}" for i in range(quiet)}
+        self.liars, self.answering, self.garblers = set(), "", {}
         super().__init__(clients, **changes)
         self.trainers = [name for name in self.ids if name not in self.quiet]
         self.old = {name: [self.clients[name].snapshot()] for name in self.ids}
@@ -55,7 +54,7 @@ class Watched(Committee):
         )  # fmt: skip
 
     def lie(self, patches):
-        """Let the members in `liars` answer with another sum than that of their shares."""
+        """Let members in `liars` answer with another sum than that of their shares, and `garblers` deal shares that are none."""
         honest = sharing.add_shares
 
         def add(shares):
@@ -66,6 +65,18 @@ class Watched(Committee):
             return wrong.to_bytes(8, "little") + total[8:]
 
         patches.setattr(sharing, "add_shares", add)
+        deal = client.seal_shares
+
+        def seal_shares(secret, *rest):
+            how = self.garblers.get((rest[3], rest[4]))  # a repeated upload is garbled alike
+            if how == "another secret":
+                secret = np.roll(secret, 1)
+            boxes = deal(secret, *rest)
+            if how == "boxes of nothing":
+                boxes[1] = bytes(len(boxes[1]))
+            return boxes
+
+        patches.setattr(client, "seal_shares", seal_shares)
 
     def tell(self, name, frame):
         """Hand one frame to a party; what it sends is watched and returned."""
@@ -96,11 +107,13 @@ class Watched(Committee):
         self.clients[name] = self.restore(name, snapshot)
 
     def check(self, round_id):
-        """The sum is exactly that of its contributors, who are enough; whoever is blamed did lie."""
+        """The sum is exactly that of its contributors, who are enough; whoever is blamed did lie, as a member or a client."""
         result = self.server.result(round_id)
         assert len(result.contributors) >= self.params.min_clients
         self.exact(result, result.contributors)
-        assert set(result.blamed) <= self.liars
+        garblers = {name: how for (number, name), how in self.garblers.items() if number == round_id}
+        assert set(result.blamed) <= self.liars | set(garblers)
+        assert "another secret" not in {garblers.get(name) for name in result.contributors}
         return result
 
 
@@ -162,13 +175,16 @@ class SessionMachine(RuleBasedStateMachine):
         self.patches.undo()
         shutil.rmtree(self.home)
 
-    @initialize(rounds=st.integers(1, 3), ledger=st.booleans(), journal=st.booleans())
-    def build(self, rounds, ledger, journal):
+    @initialize(rounds=st.integers(1, 3), ledger=st.booleans(), journal=st.booleans(), members=st.sampled_from([6, 5]))
+    def build(self, rounds, ledger, journal, members):
         self.instruments = Instruments(self.patches)
         self.ledger, self.journal = ledger, journal
+        # Who is drawn into a committee follows from the roster's keys, and what is drawn here from who it is.
+        seeds = (hashlib.sha256(b"stateful %d" % number).digest() for number in itertools.count())
+        self.patches.setattr(Identity, "generate", lambda: Identity.from_bytes(next(seeds)))
         self.fed = Watched(
             6, corrupt=1, min_clients=3, max_participants=4, rounds_per_setup=rounds, threshold=4, packing=1,
-            ledgers=self.home if ledger else None,
+            committee=members, ledgers=self.home if ledger else None,
         )  # fmt: skip
         self.fed.lie(self.patches)
         if journal:
@@ -178,10 +194,16 @@ class SessionMachine(RuleBasedStateMachine):
         return self.fed.server.phase != "idle"
 
     @precondition(lambda self: not self.busy())
-    @rule(data=st.data(), skip=st.integers(1, 2), liar=st.sampled_from([None, None, "c1", "c5"]))
-    def open(self, data, skip, liar):
+    @rule(
+        data=st.data(),
+        skip=st.integers(1, 2),
+        liar=st.sampled_from([None, None, "c1", "c5"]),
+        how=st.sampled_from(GARBLED),
+    )
+    def open(self, data, skip, liar, how):
         self.round_id += skip
         self.fed.liars = set() if liar is None else {liar}
+        self.fed.garblers |= {(self.round_id, "c2"): how} if how else {}
         sample = data.draw(st.lists(st.sampled_from(self.fed.trainers), min_size=3, max_size=4, unique=True))
         self.fed.server.open_round(self.round_id, sample)
 

@@ -2,8 +2,8 @@
 
     python client_process.py DIRECTORY INBOX OUTBOX [KILL]
 
-DIRECTORY holds the files of a client, of a member, or of the key holder; INBOX a MessagePack list of frames; OUTBOX is where its frames
-go. KILL names a point at which the process kills itself with SIGKILL: "before commit", "after commit", "after snapshot".
+DIRECTORY holds the files of a client, a member or the key holder; INBOX a MessagePack list of frames; OUTBOX is where its
+frames go. KILL names a point at which the process kills itself with SIGKILL: "before commit", "after commit", "after snapshot".
 """
 
 from __future__ import annotations

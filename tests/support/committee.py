@@ -73,6 +73,10 @@ class Committee(Federation):
         np.testing.assert_array_equal(result.sum, total)
         result.receipt.verify(self.roster, self.params)
 
+    def check(self, contributors, round_id: int = 1) -> None:
+        """The sum is exactly that of the contributors."""
+        self.exact(self.server.result(round_id), contributors)
+
     def body(self, frame: bytes) -> Any:
         kind, outer = decode_frame(frame, max_bytes=1 << 30)
         assert isinstance(outer, Envelope)

@@ -47,6 +47,7 @@ class Opener:
         self.participants = list(f.server._core._state.round.participants)
         self.headers: dict[str, bytes] = {}
         self.payloads: dict[str, dict[tuple[int, int], bytes]] = {}
+        self.frames: dict[str, list[bytes]] = {}
         for name, frame in asked.items():
             f.clients[name].receive(frame)
             f.clients[name].submit(f.updates[name], context=contexts.get(name, b""))
@@ -55,6 +56,7 @@ class Opener:
 
     def take(self, name: str, frames: Sequence[bytes]) -> None:
         """Know an upload by its frames."""
+        self.frames[name] = list(frames)
         for frame in frames:
             _, outer = decode_frame(frame, max_bytes=1 << 30)
             if isinstance(outer, Chunk):
