@@ -131,6 +131,22 @@ def test_who_has_spoken_in_a_session_speaks_in_no_other(kind):
     assert party._core.freeze() == before and party.outbox() == []
 
 
+def test_requests_in_another_name_are_nobodys():
+    """Signed by the server, or by the one whose name they bear: members and clients take requests of the server's alone."""
+    f = Committee(6, **SIX)
+    f.server.open_round(1)
+    while f.server.phase != "idle":
+        requests = f.requests()
+        (frame,) = requests["c1"]
+        for name, key in (("c0", f.server_key), ("c0", f.keys["c0"]), ("c1", f.keys["c1"]), ("holder", f.server_key)):
+            lie = seal_envelope(frame[3], f.server.session, name, f.body(frame), key.sign)
+            refused(f.clients["c1"], lie)
+        refused(f.clients["c1"], seal_envelope(frame[3], f.server.session, SERVER, f.body(frame), f.keys["c0"].sign))
+        f.bring(f.hand(requests))
+        f.server.close_phase()
+    f.exact(f.server.result(1), f.ids)
+
+
 # -- shares and keys of others ------------------------------------------------------------------------------------------------
 
 
