@@ -15,6 +15,7 @@ from secagg import FixedPoint, Params
 from secagg.bounds import log2_hypergeom_tail
 from secagg.errors import ParameterError
 from secagg.oneshot_rules import committee_corrupt
+from support.committee import make_params
 
 OWN = {"protocol": "oneshot"}
 
@@ -193,3 +194,10 @@ def test_bytes_of_shares_fall_with_packing_and_grow_with_the_committee() -> None
     assert 3 * many["bytes_shares"] < few["bytes_shares"] < 4.2 * many["bytes_shares"]
     half = Params(100, length=1000, **OWN, corrupt=1, committee=50, threshold=45, packing=16).explain().data
     assert 1.7 * half["bytes_shares"] < many["bytes_shares"] < 2.3 * half["bytes_shares"]
+
+
+def test_explain_says_what_keeps_sets_from_being_mixed():
+    shared = make_params(6, corrupt=1, min_clients=4, threshold=5)
+    assert "any two sets have an honest client in common" in " ".join(str(shared.explain()).split())
+    apart = make_params(6, corrupt=1, min_clients=3, threshold=6, packing=1)
+    assert "a mixture of three would need 18, and there are at most 13" in " ".join(str(apart.explain()).split())
