@@ -275,3 +275,27 @@ def test_fault_26_residues_and_padding_out_of_range_are_refused():
         f.server.receive(mine[-1])
     f.server.close_phase()
     f.exact(f.finish(1), f.ids[1:])
+
+
+def test_fault_17_and_24_who_complains_and_who_is_complained_of_are_both_named(monkeypatch):
+    """A member says that a client's box does not open: one of the two lies, and a round with answers to spare goes on.
+
+    Who says so of more clients than may be corrupt lies.
+    """
+    f = Committee(20, corrupt=1, threshold=16, packing=2)
+    f.until("reveal")
+    opened, honest = [], sharing.open_share
+
+    def fails(sealed, params, setup, pair, key, where):
+        opened.append(where)
+        if where[1:] in {("c3", "c7"), ("c1", "c9"), ("c2", "c9")}:
+            raise AuthenticationError("it does not open, they say")
+        return honest(sealed, params, setup, pair, key, where)
+
+    monkeypatch.setattr(sharing, "open_share", fails)
+    result = f.finish(1)
+    assert len(opened) == 20 * 20
+    f.exact(result, f.ids)
+    assert set(result.blamed) == {"c3", "c9"}
+    assert "c7" in result.blamed["c3"] and "complained of 2 clients" in result.blamed["c9"]
+    assert {"c7", "c9"} <= set(result.receipt.signatures)
