@@ -8,6 +8,7 @@
 /* The table that the caller fills: a header of sixteen words, then four arrays of N words. A quotient of w is
  * floor(w * 2^64 / q), Shoup's: with it w * x mod q takes two multiplications and no division. */
 #define SA_RING_HEADER 16
+#define SA_RING_MIN_DEGREE 1024
 #define SA_RING_MAX_DEGREE 8192
 
 struct sa_ring {

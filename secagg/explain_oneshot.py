@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from secagg.costs import CommitteeTraffic, oneshot_traffic
 from secagg.explain import FLOAT32_BYTES, Explanation, errors, human
 from secagg.hints import CAPS, FAILURE_LOG2
-from secagg.oneshot_rules import committee_corrupt
+from secagg.oneshot_rules import committee_corrupt, sets_apart
 
 if TYPE_CHECKING:
     from secagg.params import Params
@@ -117,7 +117,10 @@ def _privacy(params: Params, corrupt: int) -> str:
     if params.threat != "malicious":
         return secret
     needed, most = 2 * (rest + 1), params.committee + corrupt
-    return f"{secret}; two sets in one round would need {needed} answers, and there are at most {most}"
+    said = f"{secret}; two sets in one round would need {needed} answers, and there are at most {most}"
+    if not sets_apart(params.max_participants, params.min_clients, int(params.corrupt)):
+        return f"{said}; any two sets have an honest client in common"
+    return f"{said}; a mixture of three would need {3 * (rest + 1)}, and there are at most {2 * params.committee + corrupt}"
 
 
 def _bytes(params: Params, cost: CommitteeTraffic) -> tuple[tuple[tuple[str, str], ...], dict[str, Any]]:

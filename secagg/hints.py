@@ -5,7 +5,7 @@ secrets travels in digits wide enough for it. Both are sums of independent sampl
 subgaussian with its own width: what they exceed with probability 2^-40 a round, all coefficients together, follows.
 
 Security is that of RLWE with a secret and errors of width 3.18: revealing the sums of secrets and of errors of width 2 * 3.18
-each is covered by Hint-RLWE (docs/spec/oneshot.md, section 6, says under which assumptions).
+each is covered by Hint-RLWE (docs/spec/oneshot.md, section 8, says under which assumptions).
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ __all__ = ["CAPS", "FAILURE_LOG2", "SIGMA", "MaskPlan", "MaskSegment", "choose"]
 
 SIGMA = 6.36  # of secrets and errors alike: 2 * 3.18
 FAILURE_LOG2 = -40.0  # a round's sum cannot be opened with at most this probability
-# Bits of q with 128-bit classical security, error width 3.18 and a secret no narrower: Bossuat et al., Security Guidelines for
-# Implementing Homomorphic Encryption (2024), table 4.2, a little below.
+# Bits of q with 128-bit classical security, error width 3.19 and ternary secrets: Bossuat et al., Security Guidelines for
+# Implementing Homomorphic Encryption (ePrint 2024/463). For secrets as wide as the errors it has two bits more.
 CAPS = {2048: 53, 4096: 106, 8192: 214}
 PRIMES = range(1, 5)
 BITS = range(30, 61)

@@ -93,7 +93,7 @@ class Params:
     Notes
     -----
     The bound on a lying server is in docs/spec/pairwise.md; `opened_honest` is its g. Rings, their noise and their security
-    are in docs/spec/ckks.md.
+    are in docs/spec/ckks.md and docs/spec/oneshot.md.
     """
 
     clients: int

@@ -71,7 +71,7 @@ class Receipt:
     """Who was asked, whose upload is in the sum, on which model, and the digest of the sums.
 
     Signed by the clients that answered at unmask, by the key holder that decrypted the sum or by the committee members that
-    opened it, and by the server.
+    answered for it, and by the server.
 
     Attributes
     ----------

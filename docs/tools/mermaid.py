@@ -84,8 +84,13 @@ class Trunk:
         return max(*self.sources, self.target)
 
 
-def state_diagram(lines: list[str]) -> str:
-    """Draw states in a column, in the order of the table; ways ahead on the right, ways back on the left."""
+def loop(edge: float, y: float) -> str:
+    """Return a way from a box's right edge back to it."""
+    return line([(edge, y - 8), (edge + 14, y - 8), (edge + 14, y + 8), (edge, y + 8)], head=True)
+
+
+def transitions(lines: list[str]) -> tuple[list[str], list[tuple[int, int, str]]]:
+    """Return the states in order, and each way from one place among them to another, with its label."""
     order: list[str] = []
     edges: list[tuple[int, int, str]] = []
     for row in lines:
@@ -97,12 +102,22 @@ def state_diagram(lines: list[str]) -> str:
             if name not in order:
                 order.append(name)
         edges.append((order.index(source), order.index(target), label))
+    return order, edges
+
+
+def state_diagram(lines: list[str]) -> str:
+    """Draw states in a column, in the order of the table; ways ahead on the right, ways back on the left, loops beside theirs."""
+    order, edges = transitions(lines)
     step, high, left_gap = 68, 34, 26
     trunks: dict[tuple[bool, int, str], Trunk] = {}
     straight: dict[int, list[str]] = {}
+    loops: dict[int, str] = {}
     for source, target, label in edges:
         if target == source + 1:
             straight.setdefault(source, []).append(label)
+            continue
+        if target == source:
+            loops[source] = ", ".join(filter(None, (loops.get(source), label)))
             continue
         key = (target < source, target, label)
         trunk = trunks.setdefault(key, Trunk(target=target, label=label))
@@ -113,7 +128,8 @@ def state_diagram(lines: list[str]) -> str:
     x0 = 16.0 + left_gap * len(back) + (8 if back else 0)
     middle = x0 + wide / 2
     reach = max((len(each) for said in straight.values() for each in said), default=0) * CHARACTER
-    right = max(x0 + wide, middle + 8 + reach) + 14
+    around = max((len(label) * CHARACTER + 20 for label in loops.values()), default=0)
+    right = max(x0 + wide + around, middle + 8 + reach) + 14
     parts: list[str] = []
     labels: list[str] = []  # over all lines
 
@@ -133,6 +149,8 @@ def state_diagram(lines: list[str]) -> str:
             parts.append(line([(edge, start), (x, start), (x, goal), (edge, goal)], head=True))
             centre = (top(trunk.top) + top(trunk.bottom) + high) / 2
             labels.append(text(x - 5 * (1 if side < 0 else -1.0), centre, trunk.label, turn=-90 if side < 0 else 90))
+    parts += [loop(x0 + wide, top(source) + high / 2) for source in loops]
+    labels += [text(x0 + wide + 20, top(source) + high / 2 + 4, said, anchor="start") for source, said in loops.items()]
     for source, said in straight.items():
         parts.append(line([(middle, top(source) + high), (middle, top(source + 1))], head=True))
         below = top(source) + high + 21

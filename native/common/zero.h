@@ -12,4 +12,8 @@ static inline void sa_wipe(void *p, size_t nbytes)
     __asm__ __volatile__("" : : "r"(p) : "memory");
 }
 
+/* Wipes what functions that have returned left below the caller's frame: spilled registers, and small arrays of theirs. Every entry
+ * that is handed a secret ends with it. */
+void sa_wipe_stack(void);
+
 #endif

@@ -2,7 +2,8 @@
  *
  * Every implementation gives the same bytes. Nothing here allocates, keeps state between calls (but for the choice made
  * by sa_select) or knows of Python. Secret data decides no branch, index or division; each definition says which of its
- * arguments are secret in a `CT:` line. Compilers may spill secret registers: what is wiped is what this code stores. */
+ * arguments are secret in a `CT:` line. What this code stores of a secret it wipes, and with it what compilers have spilled
+ * below the frames of these functions. */
 #ifndef SECAGG_NATIVE_H
 #define SECAGG_NATIVE_H
 

@@ -1,6 +1,7 @@
 /* The entries of LSB-first bit packing: value i occupies bits i*w .. i*w + w - 1, bit 0 being the lowest of byte 0. */
 #include "../common/ct.h"
 #include "../common/load.h"
+#include "../common/zero.h"
 #include "../dispatch.h"
 
 /* Values that several buffers are folded into at a time: a multiple of 8, so that each piece starts on a byte. */
@@ -31,6 +32,7 @@ static int bits_pack(int lane, const void *values, size_t n, unsigned w, uint8_t
     if (!width_fits(w, lane) || !packed_length_is(out_bytes, n, w))
         return SA_ERR_ARGUMENT;
     const uint64_t over = sa_impl()->pack[lane](values, n, w, out, out_bytes) & ~sa_low_bits(w);
+    sa_wipe_stack();
     return sa_ct_reveal(over != 0) != 0 ? SA_ERR_VALUE : SA_OK;
 }
 
@@ -40,8 +42,10 @@ static int bits_unpack(int lane, const uint8_t *buf, size_t buf_bytes, unsigned 
     if (!width_fits(w, lane))
         return SA_ERR_ARGUMENT;
     const int bad = check_packed(buf, buf_bytes, n, w);
-    if (bad == SA_OK)
+    if (bad == SA_OK) {
         sa_impl()->unpack[lane](buf, buf_bytes, w, out, n);
+        sa_wipe_stack();
+    }
     return bad;
 }
 
@@ -65,6 +69,7 @@ static int bits_unpack_add(int lane, void *acc, size_t n, const uint8_t *const *
         for (size_t k = 0; k < nbufs; k++)
             fn(bufs[k] + at, nbytes, w, to + (i << (lane + 1)), take);
     }
+    sa_wipe_stack();
     return SA_OK;
 }
 

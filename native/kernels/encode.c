@@ -47,6 +47,7 @@ static int fixed_encode(int real, int lane, const void *x, size_t n, double clip
         sa_wipe(schedule, sizeof schedule);
         sa_wipe(words, sizeof words);
     }
+    sa_wipe_stack();
     *clipped = args.clipped;
     return sa_ct_reveal(args.nonfinite) == 0 ? SA_OK : SA_ERR_NONFINITE;
 }
@@ -72,5 +73,6 @@ int sa_fixed_decode_u64(const uint64_t *sums, size_t n, uint64_t total_weight, d
     if (sa_encode_prepare(&args, clip, bits, 1) != SA_OK)
         return SA_ERR_ARGUMENT;
     sa_impl()->decode(sums, n, 2.0 * clip / args.levels, (double)total_weight * clip, out);
+    sa_wipe_stack();
     return SA_OK;
 }

@@ -122,6 +122,7 @@ int sa_hint_gaussian(const uint64_t *thresholds, size_t count, int64_t *out, siz
     sa_ring_key(&work, SA_PLACE_ERROR, key);
     draw_gaussian(&work, &table, out, n, stream_id, start);
     sa_wipe(scratch, scratch_bytes);
+    sa_wipe_stack();
     return SA_OK;
 }
 
@@ -205,6 +206,7 @@ int sa_hint_mask(const uint64_t *tables, const uint64_t *table, const uint64_t *
         }
     }
     sa_wipe(scratch, scratch_bytes);
+    sa_wipe_stack();
     if (sa_ct_reveal(any & ~sa_low_bits(hint.width)) == 0)
         return SA_OK;
     sa_wipe(out, out_bytes);
@@ -289,9 +291,11 @@ SA_INLINE uint64_t compose(const struct sa_hint *hint, const uint64_t *rows, con
                            size_t limbs)
 {
     const uint64_t mask = sa_low_bits(hint->width);
-    uint64_t bad = 0;
+    uint64_t bad = 0, x[SA_HINT_LIMBS + 1];
     for (size_t c = 0; c < part->coefficients; c++) {
-        uint64_t x[SA_HINT_LIMBS + 1] = {rows[c]}, borrow = 0;
+        uint64_t borrow = 0;
+        memset(x, 0, sizeof x);
+        x[0] = rows[c];
         for (size_t i = 1; i < hint->primes; i++) {
             const uint64_t *const before = sa_hint_row(hint, i) + SA_ROW_BEFORE, v = rows[i * hint->degree + c];
             sa_u128 carry = 0;
@@ -306,10 +310,27 @@ SA_INLINE uint64_t compose(const struct sa_hint *hint, const uint64_t *rows, con
         bad |= borrow ^ 1;
         for (size_t k = 0, at = c, bit = 0; k < hint->per && at < part->values; k++, at += part->coefficients, bit += hint->width) {
             const size_t limb = bit / 64, skip = bit % 64;
-            values[at] = (uint64_t)((((sa_u128)x[limb + 1] << 64) | x[limb]) >> skip) & mask;
+            values[at] = (x[limb] >> skip | (x[limb + 1] << 1) << (63 - skip)) & mask;
         }
     }
+    sa_wipe(x, sizeof x);
     return bad;
+}
+
+/* The same for any q, in a frame of its own that the caller wipes. CT: secret=rows, values; public=all else */
+static __attribute__((noinline)) uint64_t composed(const struct sa_hint *hint, const uint64_t *rows, const struct sa_hint_part *part,
+                                                   uint64_t *values)
+{
+    switch ((hint->primes * hint->bits + 63) / 64) {
+    case 1:
+        return compose(hint, rows, part, values, 1);
+    case 2:
+        return compose(hint, rows, part, values, 2);
+    case 3:
+        return compose(hint, rows, part, values, 3);
+    default:
+        return compose(hint, rows, part, values, 4);
+    }
 }
 
 /* The return code reveals whether all noise is within its bounds. CT: secret=secret, values, scratch; public=all else */
@@ -321,7 +342,6 @@ int sa_hint_open(const uint64_t *tables, const uint64_t *table, const uint64_t *
     if (begin(&work, &hint, scratch, scratch_bytes) != SA_OK)
         return SA_ERR_ARGUMENT;
     uint64_t *const rows = beyond(&work), bad = 0;
-    const size_t limbs = (hint.primes * hint.bits + 63) / 64;
     sa_ring_key(&work, SA_PLACE_PUBLIC, public_key);
     for (struct sa_hint_part part = {0}; next_part(&hint, n, &part); first++) {
         const size_t count = part.coefficients;
@@ -334,13 +354,10 @@ int sa_hint_open(const uint64_t *tables, const uint64_t *table, const uint64_t *
             work.fns->subtract(work.ring.q, u, work.poly[0], count);
         }
         mixed_radix(&work, &hint, rows, count);
-        uint64_t *const to = values + part.first;
-        bad |= limbs == 1   ? compose(&hint, rows, &part, to, 1)
-               : limbs == 2 ? compose(&hint, rows, &part, to, 2)
-               : limbs == 3 ? compose(&hint, rows, &part, to, 3)
-                            : compose(&hint, rows, &part, to, 4);
+        bad |= composed(&hint, rows, &part, values + part.first);
     }
     sa_wipe(scratch, scratch_bytes);
+    sa_wipe_stack();
     if (sa_ct_reveal(bad) == 0)
         return SA_OK;
     sa_wipe(values, 8 * n);

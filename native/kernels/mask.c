@@ -90,6 +90,7 @@ static int mask_apply(int lane, void *acc, size_t n, const uint8_t *keys, const 
         return SA_ERR_ARGUMENT;
     sa_mask_run(impl, lane, acc, n, &expanded, stream_id, start, sa_low_bits(w));
     sa_wipe(scratch, scratch_bytes);
+    sa_wipe_stack();
     return SA_OK;
 }
 
@@ -119,5 +120,6 @@ int sa_keystream_fill(const uint8_t *key, uint64_t stream_id, uint64_t block, ui
     if (rest != 0)
         mask_part(&job, out + whole * impl->chunk_bytes, 0, rest, block + whole * (impl->chunk_bytes / 16));
     sa_wipe(schedule, sizeof schedule);
+    sa_wipe_stack();
     return SA_OK;
 }

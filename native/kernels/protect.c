@@ -67,6 +67,7 @@ static int fixed_protect(int real, const void *x, size_t n, double clip, unsigne
     sa_wipe(words, sizeof words);
     sa_wipe(schedule, sizeof schedule);
     sa_wipe(scratch, scratch_bytes);
+    sa_wipe_stack();
     *clipped = args.clipped;
     if (sa_ct_reveal(args.nonfinite) == 0)
         return SA_OK;
@@ -111,6 +112,7 @@ static int mask_pack(int lane, const void *values, size_t n, const uint8_t *keys
     }
     sa_wipe(tile, sizeof tile);
     sa_wipe(scratch, scratch_bytes);
+    sa_wipe_stack();
     return SA_OK;
 }
 

@@ -20,8 +20,8 @@ SA_ISA_TARGET uint64_t SA_CAT(sa_residues_fold_u64_, SA_ISA)(uint64_t *acc, cons
     uint64_t any = 0;
     size_t i = 0;
     for (; i + SA_LINE <= n; i += SA_LINE) {
-        __builtin_prefetch(x + 8 * i + SA_AHEAD, 0, 2);
-        __builtin_prefetch((const uint8_t *)(acc + i) + SA_AHEAD, 0, 2);
+        __builtin_prefetch((const void *)((uintptr_t)(x + 8 * i) + SA_AHEAD), 0, 2);
+        __builtin_prefetch((const void *)((uintptr_t)(acc + i) + SA_AHEAD), 0, 2);
         for (size_t j = i; j < i + SA_LINE; j += SA_WIDTH) {
             rvec a, v;
             memcpy(&a, acc + j, sizeof a);

@@ -15,14 +15,21 @@ size_t sa_ring_scratch_bytes(size_t degree)
     return 8 * (2 * degree + 3 * SA_RING_TILE) + SA_RING_KEYS * SA_MAX_SCHEDULE + SA_ALIGN;
 }
 
+/* A table that was not made by `ring_plan` goes no further. */
+static int degree_is_served(const uint64_t *table)
+{
+    const uint64_t n = table[1];
+    return n >= SA_RING_MIN_DEGREE && n <= SA_RING_MAX_DEGREE && (n & (n - 1)) == 0;
+}
+
 /* CT: secret=none; public=all */
 int sa_ring_begin(struct sa_ring_work *work, const uint64_t *table, uint8_t *scratch, size_t scratch_bytes)
 {
+    if (!degree_is_served(table) || scratch_bytes < sa_ring_scratch_bytes((size_t)table[1]))
+        return SA_ERR_ARGUMENT;
     work->impl = sa_impl();
     work->ring = sa_ring_open(table);
     work->fns = sa_ring_kernels(work->impl, work->ring.bits);
-    if (scratch_bytes < sa_ring_scratch_bytes(work->ring.n))
-        return SA_ERR_ARGUMENT;
     uint64_t *const words = (uint64_t *)(void *)(scratch + (0 - (uintptr_t)scratch) % SA_ALIGN);
     const size_t n = work->ring.n;
     work->poly[0] = words;
@@ -104,12 +111,15 @@ static int check_canonical(const struct sa_ring *ring, const uint64_t *values, s
 /* CT: secret=polys; public=table, count */
 static int transform(const uint64_t *table, uint64_t *polys, size_t count, int back)
 {
+    if (!degree_is_served(table))
+        return SA_ERR_ARGUMENT;
     const struct sa_ring ring = sa_ring_open(table);
     const struct sa_ring_impl *const fns = sa_ring_kernels(sa_impl(), ring.bits);
     const int bad = check_canonical(&ring, polys, count * ring.n);
     if (bad == SA_OK)
         for (size_t k = 0; k < count; k++)
             (back ? fns->inverse : fns->forward)(&ring, polys + k * ring.n);
+    sa_wipe_stack();
     return bad;
 }
 
@@ -131,6 +141,7 @@ int sa_ring_add(const uint64_t *table, uint64_t *acc, const uint64_t *other, siz
     if (check_canonical(&ring, acc, n) != SA_OK || check_canonical(&ring, other, n) != SA_OK)
         return SA_ERR_RESIDUE;
     (minus ? fns->subtract : fns->add)(ring.q, acc, other, n);
+    sa_wipe_stack();
     return SA_OK;
 }
 
@@ -142,6 +153,7 @@ int sa_ring_multiply_add(const uint64_t *table, uint64_t *acc, const uint64_t *a
         check_canonical(&ring, b, n) != SA_OK)
         return SA_ERR_RESIDUE;
     sa_ring_kernels(sa_impl(), ring.bits)->multiply_add(&ring, acc, a, b, n);
+    sa_wipe_stack();
     return SA_OK;
 }
 
@@ -165,6 +177,7 @@ int sa_ring_sample(const uint64_t *table, int distribution, uint64_t *out, size_
         }
     }
     sa_wipe(scratch, scratch_bytes);
+    sa_wipe_stack();
     return SA_OK;
 }
 
@@ -180,5 +193,6 @@ int sa_ring_add_uniform(const uint64_t *table, uint64_t *acc, size_t n, const ui
     sa_ring_key(&work, 0, key);
     sa_ring_draw_uniform_add(&work, acc, n, 0, stream_id, first, minus);
     sa_wipe(scratch, scratch_bytes);
+    sa_wipe_stack();
     return SA_OK;
 }

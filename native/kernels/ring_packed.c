@@ -43,7 +43,7 @@ void sa_ring_unpack(const struct sa_ring_work *work, const uint8_t *from, uint64
 static void ask_ahead(const void *p, size_t nbytes)
 {
     for (size_t at = SA_AHEAD; at < SA_AHEAD + nbytes; at += 64)
-        __builtin_prefetch((const uint8_t *)p + at, 0, 2);
+        __builtin_prefetch((const void *)((uintptr_t)p + at), 0, 2); /* perhaps beyond the object: a number, no pointer in it */
 }
 
 /* Adds count packed residues to acc, or with `back` takes them away. Everything is public: ciphertexts. */

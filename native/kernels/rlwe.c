@@ -25,6 +25,7 @@ static int message_fits(const struct sa_ring *ring, size_t n, uint64_t delta, si
 static int finish(uint64_t over, uint8_t *out, size_t out_bytes, uint8_t *scratch, size_t scratch_bytes)
 {
     sa_wipe(scratch, scratch_bytes);
+    sa_wipe_stack();
     if (sa_ct_reveal(over >> 63) == 0)
         return SA_OK;
     sa_wipe(out, out_bytes);
@@ -214,5 +215,6 @@ int sa_rlwe_decrypt(const uint64_t *table, const uint64_t *secret, const uint64_
     })
     *worst = most;
     sa_wipe(scratch, scratch_bytes);
+    sa_wipe_stack();
     return SA_OK;
 }

@@ -1,5 +1,6 @@
 /* Shamir's scheme over p = 2^61 - 1 for many secrets at once (Shamir, "How to share a secret", CACM 1979). */
 #include "../common/field.h"
+#include "../common/zero.h"
 #include "../dispatch.h"
 
 typedef unsigned __int128 sa_u128;
@@ -25,8 +26,8 @@ static uint64_t any_not_canonical(const uint64_t *v, size_t n)
 void sa_split_run_u64_portable(const uint64_t *secrets, size_t m, const uint64_t *coeffs, size_t t, const uint64_t *xs,
                                size_t n, uint64_t *shares)
 {
+    uint64_t x[4], y[4];
     for (size_t i = 0; i < n; i += 4) {
-        uint64_t x[4];
         const size_t points = sa_min(4, n - i);
         for (size_t k = 0; k < 4; k++)
             x[k] = xs[i + (k < points ? k : 0)];
@@ -39,12 +40,15 @@ void sa_split_run_u64_portable(const uint64_t *secrets, size_t m, const uint64_t
                 y2 = mul_add(y2, x[2], c);
                 y3 = mul_add(y3, x[3], c);
             }
-            const uint64_t y[4] = {sa_field_canonical(y0), sa_field_canonical(y1), sa_field_canonical(y2),
-                                   sa_field_canonical(y3)};
+            y[0] = sa_field_canonical(y0);
+            y[1] = sa_field_canonical(y1);
+            y[2] = sa_field_canonical(y2);
+            y[3] = sa_field_canonical(y3);
             for (size_t k = 0; k < points; k++)
                 shares[(i + k) * m + j] = y[k];
         }
     }
+    sa_wipe(y, sizeof y);
 }
 
 /* CT: secret=secrets, coeffs, shares; public=m, t, xs, n. The return code reveals whether all inputs are canonical. */
@@ -60,6 +64,7 @@ int sa_shamir_split_u64(const uint64_t *secrets, size_t m, const uint64_t *coeff
         all |= xs[i];
     /* Vectors multiply by 32 bits; indices are ranks, so that larger ones hardly occur. */
     (all >> 31 == 0 ? sa_impl()->split : sa_split_run_u64_portable)(secrets, m, coeffs, t, xs, n, shares);
+    sa_wipe_stack();
     return SA_OK;
 }
 
@@ -124,5 +129,6 @@ int sa_shamir_combine_u64(const uint64_t *weights, size_t t, const uint64_t *sha
             out[j] = mul_add(shares[i * m + j], weights[i], out[j]);
     for (size_t j = 0; j < m; j++)
         out[j] = sa_field_canonical(out[j]);
+    sa_wipe_stack();
     return SA_OK;
 }

@@ -82,8 +82,8 @@ FALLBACK = "fallback"
 def _load_native() -> ModuleType | None:
     try:
         return importlib.import_module("secagg._kernels.native")
-    except ImportError as error:
-        # Absent: built without a compiler. There but broken is an error, not a reason to go slow unasked.
+    except (ImportError, AttributeError) as error:
+        # Absent: built without a compiler. There but broken or stale is an error, not a reason to go slow unasked.
         if error.name == "secagg._native" and isinstance(error, ModuleNotFoundError):
             return None
         if os.environ.get(FORCE_VARIABLE) == FALLBACK:

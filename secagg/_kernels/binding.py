@@ -9,7 +9,7 @@ import numpy.typing as npt
 from secagg._native import ffi, lib
 from secagg.errors import InputError, InternalError
 
-__all__ = ["as_lanes", "as_out", "bytes_in", "check", "ffi", "lib"]
+__all__ = ["as_lanes", "as_out", "bytes_in", "check", "ffi", "key_in", "lib"]
 
 _REFUSALS = {
     lib.SA_ERR_ARGUMENT: "a length, width or clip is outside what the kernel allows",
@@ -34,6 +34,16 @@ def check(code: int, what: str) -> None:
 def bytes_in(buffer: Any, ctype: str) -> Any:
     """`buffer`, read as an array of `ctype`."""
     return ffi.from_buffer(f"{ctype}[]", buffer)
+
+
+def key_in(key: bytes | None) -> Any:
+    """An AES-128 key, or NULL for none; what is shorter is refused when its memory is taken."""
+    if key is None:
+        return ffi.NULL
+    try:
+        return ffi.from_buffer("uint8_t[16]", key)
+    except ValueError:
+        raise InputError("a key must be 16 bytes long") from None
 
 
 def as_out(array: npt.NDArray[Any]) -> Any:

@@ -166,7 +166,8 @@ class Kernels(Uploads, Rings, Hints, Residues):
 
         Notes
         -----
-        In double precision, every operation rounded on its own, so that the result is the same everywhere.
+        In double precision, every operation rounded on its own, so that the result is the same everywhere; but where another
+        library has made the processor take denormal numbers for zero, codes of clips below about 1e-22 may differ.
         """
         require_array("x", x, FLOATS)
         require_array("out", out, LANES)

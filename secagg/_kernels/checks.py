@@ -31,8 +31,10 @@ __all__ = [
     "require_lanes",
     "require_out",
     "require_packed",
+    "require_room",
     "require_same_length",
     "require_span",
+    "require_view",
     "require_writable",
 ]
 
@@ -62,8 +64,9 @@ def require_integer(name: str, value: int, low: int, end: int) -> int:
 
 def require_array(name: str, array: npt.NDArray[Any], dtypes: tuple[np.dtype[Any], ...], ndim: int = 1) -> None:
     """An aligned C-contiguous array of one of these types and this many dimensions."""
-    if not isinstance(array, np.ndarray):
-        raise InputError(f"{name} must be a numpy array, not {type(array).__name__}")
+    # C reads the memory, whatever a subclass says of its length, its largest element or what it masks.
+    if type(array) not in {np.ndarray, np.memmap}:
+        raise InputError(f"{name} must be a plain numpy array, not {type(array).__name__}")
     if array.dtype not in dtypes:
         raise InputError(f"{name} must have dtype {' or '.join(map(str, dtypes))}, not {array.dtype}")
     if array.ndim != ndim:
@@ -90,9 +93,30 @@ def require_same_length(first: str, a: npt.NDArray[Any], second: str, b: npt.NDA
         raise InputError(f"{first} and {second} must have the same length, not {len(a)} and {len(b)}")
 
 
+def require_view(name: str, value: Buffer) -> memoryview:
+    """What is contiguous in memory, as bytes."""
+    try:
+        view = memoryview(value)
+    except (TypeError, ValueError):
+        raise InputError(f"{name} must be bytes-like, not {type(value).__name__}") from None
+    if not view.c_contiguous:
+        raise InputError(f"{name} must be contiguous: pass a copy")
+    return view.cast("B") if view.nbytes else memoryview(b"")
+
+
+def require_room(name: str, value: bytearray | memoryview, needed: int, why: str = "") -> npt.NDArray[np.uint8]:
+    """The same as an array, where it may be written and has exactly `needed` bytes."""
+    view = require_view(name, value)
+    if memoryview(value).readonly:
+        raise InputError(f"{name} must be writable")
+    if view.nbytes != needed:
+        raise InputError(f"{name} must be {needed} bytes long{why}, not {view.nbytes}")
+    return np.frombuffer(view, np.uint8) if needed else np.empty(0, np.uint8)
+
+
 def require_bytes(name: str, value: bytes, length: int | None = None) -> None:
     """Bytes, of this length where one is given."""
-    if not isinstance(value, bytes | bytearray):
+    if type(value) not in {bytes, bytearray}:
         raise InputError(f"{name} must be bytes, not {type(value).__name__}")
     if length is not None and len(value) != length:
         raise InputError(f"{name} must be {length} bytes long, not {len(value)}")
@@ -126,32 +150,15 @@ def require_keys(keys: npt.NDArray[np.uint8], signs: npt.NDArray[np.int8]) -> No
 
 def require_out(out: bytearray | memoryview, w: int, count: int) -> npt.NDArray[np.uint8]:
     """`out` as an array of bytes, where it may be written and has room for exactly `count` values of `w` bits."""
-    try:
-        view = memoryview(out)
-    except TypeError:
-        raise InputError(f"out must be a writable buffer, not {type(out).__name__}") from None
-    if view.readonly or not view.c_contiguous:
-        raise InputError("out must be writable and contiguous")
-    needed = (count * w + 7) // 8
-    if view.nbytes != needed:
-        raise InputError(f"out must be {needed} bytes long for {count} values of {w} bits, not {view.nbytes}")
-    return np.frombuffer(view.cast("B"), np.uint8) if needed else np.empty(0, np.uint8)
+    return require_room("out", out, (count * w + 7) // 8, f" for {count} values of {w} bits")
 
 
 def require_packed(buf: Buffer, w: int, count: int) -> memoryview:
     """`buf` as bytes, where they are exactly `count` values of `w` bits with clean padding."""
-    try:
-        view = memoryview(buf)
-    except TypeError:
-        raise InputError(f"buf must be bytes-like, not {type(buf).__name__}") from None
-    if not view.c_contiguous:
-        raise InputError("buf must be contiguous: pass a copy")
+    view = require_view("buf", buf)
     needed = (count * w + 7) // 8
     if view.nbytes != needed:
         raise InputError(f"buf must be {needed} bytes long for {count} values of {w} bits, not {view.nbytes}")
-    if needed == 0:
-        return memoryview(b"")
-    view = view.cast("B")
     used = count * w % 8
     if used and view[-1] >> used:
         raise InputError("buf has padding bits that are not zero")

@@ -8,7 +8,8 @@ from functools import lru_cache
 
 from secagg._kernels.checks import U64, require_integer
 from secagg._kernels.gaussian import gaussian_table
-from secagg._kernels.plan import DEGREES, RingPlan, aligned_words, is_prime, ring_plan
+from secagg._kernels.plan import DEGREES, RingPlan, aligned_words, is_prime, require_table, ring_plan
+from secagg._kernels.plan import HEADER as RING_HEADER
 from secagg.errors import InputError, ParameterError
 
 __all__ = ["HintPlan", "HintShape", "hint_moduli", "hint_plan", "hint_shape"]
@@ -64,6 +65,22 @@ class HintPlan(HintShape):
     rings: tuple[RingPlan, ...] = field(repr=False)
     tables: U64 = field(repr=False)
     table: U64 = field(repr=False)
+
+    def __post_init__(self) -> None:
+        # The kernels read as far as the tables' headers say, whatever made them.
+        shape = hint_shape(self.degree, self.bits, len(self.moduli), self.width, self.per, self.spread)
+        thresholds = gaussian_table().shape[1]
+        require_table("a masking ring's tables", self.tables, (self.primes, RING_HEADER + 4 * self.degree))
+        words = HEADER + self.primes * (ROW + 2 * self.per) + 2 * thresholds
+        require_table("a masking ring's table", self.table, (words,))
+        headers = [[q, self.degree, self.bits] for q in shape.moduli]
+        if (
+            self.moduli != shape.moduli
+            or [(ring.modulus, ring.degree) for ring in self.rings] != [(q, self.degree) for q in shape.moduli]
+            or self.tables[:, :3].tolist() != headers
+            or self.table[:4].tolist() != [self.primes, self.width, self.per, thresholds]
+        ):
+            raise ParameterError("a masking ring's plan comes from hint_plan: these tables are another ring's")
 
 
 @lru_cache(maxsize=64)
@@ -121,6 +138,8 @@ def hint_shape(degree: int, bits: int, primes: int, width: int, per: int, spread
     ParameterError
         A value out of range, or 2 t spread above the product of the primes.
     """
+    # Ints from here on, for shapes and plans are kept: in numpy's small integers the sizes of chunks would wrap.
+    degree, bits = _integer("degree", degree, 1, DEGREES[-1]), _integer("bits", bits, 20, 60)
     if degree not in HINT_DEGREES:
         raise ParameterError(f"a masking ring's degree is one of {HINT_DEGREES}, not {degree}")
     moduli = hint_moduli(bits, primes)
@@ -141,15 +160,16 @@ def hint_shape(degree: int, bits: int, primes: int, width: int, per: int, spread
 def hint_plan(degree: int, bits: int, primes: int, width: int, per: int, spread: int) -> HintPlan:
     """The plan of a masking ring, with its tables, made once; the errors of `hint_shape`."""
     shape = hint_shape(degree, bits, primes, width, per, spread)
+    degree, bits, width, per, spread = shape.degree, shape.bits, shape.width, shape.per, shape.spread
     rings = tuple(ring_plan(degree, prime) for prime in shape.moduli)
-    tables = aligned_words(primes, len(rings[0].table))
+    tables = aligned_words(shape.primes, len(rings[0].table))
     for row, ring in zip(tables, rings, strict=True):
         row[:] = ring.table
     gaussian = gaussian_table()
-    header = [primes, width, per, gaussian.shape[1]]
+    header = [shape.primes, width, per, gaussian.shape[1]]
     limit = _limbs(2 * spread << width * per)
     words = [*header, *[0] * (LIMIT - len(header)), *limit, *[0] * (HEADER - LIMIT - LIMBS)]
-    for i in range(primes):
+    for i in range(shape.primes):
         words += _row(shape.moduli, i, width, per, spread)
     table = aligned_words(len(words) + gaussian.size)
     table[: len(words)] = words

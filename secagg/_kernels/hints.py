@@ -94,7 +94,7 @@ class Hints:
 
         Refused are another length, a residue that is not canonical, and padding bits that are not zero.
         """
-        self._require_hint_sum(plan, acc, count)
+        count = self._require_hint_sum(plan, acc, count)
         require_writable("the sum", acc)
         try:
             view = memoryview(payload)
@@ -108,26 +108,35 @@ class Hints:
 
     def hint_merge(self, plan: HintPlan, acc: U64, other: U64, count: int, *, minus: bool = False) -> None:
         """Add another sum of `count` values to the sum in place, or subtract it."""
-        self._require_hint_sum(plan, acc, count)
+        count = self._require_hint_sum(plan, acc, count)
         self._require_hint_sum(plan, other, count)
         require_writable("the sum", acc)
         require_apart("the sum", acc, other)
+        parts = [(ring, n) for n in plan.coefficients(count) for ring in plan.rings]
         at = 0
-        for n in plan.coefficients(count):
-            for ring in plan.rings:
+        try:
+            for ring, n in parts:
                 self._backend.ring_add(ring, acc[at : at + n], other[at : at + n], minus)
                 at += n
+        except InputError:
+            done, at = at, 0
+            for ring, n in parts:
+                if at == done:
+                    break
+                self._backend.ring_add(ring, acc[at : at + n], other[at : at + n], not minus)
+                at += n
+            raise
 
     def hint_store(self, plan: HintPlan, acc: U64, count: int) -> bytes:
         """The sum as a payload."""
-        self._require_hint_sum(plan, acc, count)
+        count = self._require_hint_sum(plan, acc, count)
         out = np.empty(plan.payload_bytes(count), np.uint8)
         self._backend.hint_store(plan, acc, count, out)
         return out.tobytes()
 
     def hint_open(self, plan: HintPlan, acc: U64, count: int, secret: U64, public: bytes, first: int) -> U64:
         """The `count` sums of values, given the transforms of the sum of the secrets; InputError where the noise is too large."""
-        self._require_hint_sum(plan, acc, count)
+        count = self._require_hint_sum(plan, acc, count)
         _require_secret(plan, secret)
         require_bytes("public", public, KEY_BYTES)
         first = _require_first(plan, first, count)
@@ -136,11 +145,13 @@ class Hints:
         return values
 
     @staticmethod
-    def _require_hint_sum(plan: HintPlan, acc: U64, count: int) -> None:
-        require_integer("count", count, 1, _MOST)
+    def _require_hint_sum(plan: HintPlan, acc: U64, count: int) -> int:
+        # An int from here on: in numpy's small integers the sizes below would wrap.
+        count = require_integer("count", count, 1, _MOST)
         require_array("the sum", acc, WORDS)
         if len(acc) != plan.residues(count):
             raise InputError(f"a sum of {count} values has {plan.residues(count)} residues, not {len(acc)}")
+        return count
 
     @staticmethod
     def _hint_room(out: bytearray | memoryview, needed: int) -> npt.NDArray[np.uint8]:

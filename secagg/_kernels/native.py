@@ -19,7 +19,7 @@ from secagg._kernels.binding import as_lanes as _lanes
 from secagg._kernels.binding import as_out as _out
 from secagg._kernels.binding import bytes_in as _in
 from secagg._kernels.binding import check as _check
-from secagg._kernels.binding import ffi, lib
+from secagg._kernels.binding import ffi, key_in, lib
 from secagg._kernels.native_hint import hint_add, hint_gaussian, hint_mask, hint_open, hint_store
 from secagg._kernels.native_ring import (
     ring_add,
@@ -145,10 +145,6 @@ def _reals(array: Array) -> Any:
     return ffi.from_buffer("float[]" if array.itemsize == 4 else "double[]", array)
 
 
-def _key(key: bytes | None) -> Any:
-    return ffi.NULL if key is None else _in(key, "uint8_t")
-
-
 def _masks(keys: npt.NDArray[np.uint8], signs: npt.NDArray[np.int8]) -> tuple[Any, ...]:
     return _in(keys, "uint8_t"), _in(signs, "int8_t"), len(keys)
 
@@ -174,7 +170,7 @@ def keystream(key: bytes, stream_id: int, start_byte_block: int, nbytes: int) ->
     """AES-128-CTR keystream of (key, stream_id) from that block on."""
     out = bytearray(nbytes)
     to = _in(out, "uint8_t")
-    code = lib.sa_keystream_fill(_in(key, "uint8_t"), stream_id, start_byte_block, to, nbytes)
+    code = lib.sa_keystream_fill(key_in(key), stream_id, start_byte_block, to, nbytes)
     _check(code, "keystream")
     result = bytes(out)
     lib.sa_zero(to, nbytes)
@@ -192,7 +188,7 @@ def fixed_point_encode(
         clip,
         bits,
         _out(out),
-        _key(key),
+        key_in(key),
         stream_id,
         start,
         weight,
@@ -231,7 +227,7 @@ def protect_fixed_into(
         clip,
         bits,
         weight,
-        _key(rounding_key),
+        key_in(rounding_key),
         *_masks(keys, signs),
         stream_id,
         start,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from secagg._kernels.binding import as_lanes, as_out, bytes_in, check, ffi, lib
+from secagg._kernels.binding import as_lanes, as_out, bytes_in, check, ffi, key_in, lib
 from secagg._kernels.checks import U64
 from secagg._kernels.plan import RingPlan
 
@@ -38,10 +38,6 @@ def _scratch(plan: RingPlan) -> tuple[Any, int]:
     return as_out(scratch), len(scratch)
 
 
-def _key(key: bytes | None) -> Any:
-    return ffi.NULL if key is None else bytes_in(key, "uint8_t")
-
-
 def ring_forward(plan: RingPlan, polys: U64) -> None:
     """Transforms every polynomial in place."""
     check(lib.sa_ring_forward(_table(plan), as_out(polys), len(polys)), "ring_forward")
@@ -66,7 +62,7 @@ def ring_multiply_add(plan: RingPlan, acc: U64, a: U64, b: U64) -> None:
 def ring_sample(plan: RingPlan, distribution: int, key: bytes, stream_id: int, first: int, out: U64) -> None:
     """Polynomials `first` and on of the stream."""
     code = lib.sa_ring_sample(
-        _table(plan), distribution, as_out(out), len(out), _key(key), stream_id, first, *_scratch(plan)
+        _table(plan), distribution, as_out(out), len(out), key_in(key), stream_id, first, *_scratch(plan)
     )
     check(code, "ring_sample")
 
@@ -74,7 +70,7 @@ def ring_sample(plan: RingPlan, distribution: int, key: bytes, stream_id: int, f
 def ring_add_uniform(plan: RingPlan, acc: U64, key: bytes, stream_id: int, first: int, minus: bool) -> None:
     """Adds the stream's uniform residues from polynomial `first` on, or takes them away, in place."""
     code = lib.sa_ring_add_uniform(
-        _table(plan), as_out(acc), len(acc), _key(key), stream_id, first, minus, *_scratch(plan)
+        _table(plan), as_out(acc), len(acc), key_in(key), stream_id, first, minus, *_scratch(plan)
     )
     check(code, "ring_add_uniform")
 
@@ -89,8 +85,8 @@ def rlwe_encrypt(
         as_lanes(values),
         len(values),
         delta,
-        _key(key),
-        _key(pad),
+        key_in(key),
+        key_in(pad),
         first,
         as_out(out),
         len(out),
@@ -109,8 +105,8 @@ def rlwe_encrypt_seeded(
         as_lanes(values),
         len(values),
         delta,
-        _key(key),
-        _key(seed),
+        key_in(key),
+        key_in(seed),
         first,
         as_out(out),
         len(out),
@@ -142,7 +138,7 @@ def rlwe_add_seeded(plan: RingPlan, c1: U64, c0: U64, payload: memoryview, seed:
         len(c0),
         bytes_in(payload, "uint8_t"),
         len(payload),
-        _key(seed),
+        key_in(seed),
         first,
         *_scratch(plan),
     )

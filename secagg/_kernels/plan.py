@@ -11,7 +11,17 @@ import numpy as np
 from secagg._kernels.checks import U64, require_integer
 from secagg.errors import ParameterError
 
-__all__ = ["DEGREES", "MAX_BITS", "MIN_BITS", "RingPlan", "aligned_words", "is_prime", "ring_modulus", "ring_plan"]
+__all__ = [
+    "DEGREES",
+    "MAX_BITS",
+    "MIN_BITS",
+    "RingPlan",
+    "aligned_words",
+    "is_prime",
+    "require_table",
+    "ring_modulus",
+    "ring_plan",
+]
 
 DEGREES = (1024, 2048, 4096, 8192)
 MIN_BITS, MAX_BITS = 19, 61
@@ -29,6 +39,23 @@ class RingPlan:
     bits: int
     root: int
     table: U64 = field(repr=False)
+
+    def __post_init__(self) -> None:
+        # The kernels read as far as the table's header says, whatever made it.
+        n, log = self.degree, self.degree.bit_length() - 1
+        if n not in DEGREES or self.modulus.bit_length() != self.bits or not MIN_BITS <= self.bits <= MAX_BITS:
+            raise ParameterError("a ring's plan comes from ring_plan: these numbers are none of its")
+        require_table("a ring's table", self.table, (HEADER + 4 * n,))
+        if self.table[:3].tolist() != [self.modulus, n, self.bits] or int(self.table[6]) != log:
+            raise ParameterError("a ring's plan comes from ring_plan: this table is another ring's")
+
+
+def require_table(name: str, table: U64, shape: tuple[int, ...]) -> None:
+    """A table of words that the kernels may read: of this shape, in one piece and read-only."""
+    if type(table) is not np.ndarray or table.dtype != np.uint64 or table.shape != shape:
+        raise ParameterError(f"{name} is uint64 of shape {shape}")
+    if not (table.flags.c_contiguous and table.flags.aligned) or table.flags.writeable:
+        raise ParameterError(f"{name} is contiguous, aligned and read-only")
 
 
 def aligned_words(*shape: int) -> U64:

@@ -14,6 +14,7 @@ from secagg._kernels.checks import (
     require_apart,
     require_array,
     require_integer,
+    require_view,
     require_writable,
 )
 from secagg.errors import InputError
@@ -63,6 +64,7 @@ class Residues:
         primes = np.array([require_integer("a modulus", q, 2, (1 << MODULUS_BITS) + 1) for q in moduli], np.uint64)
         if acc.shape[2] != len(primes):
             raise InputError("acc must have as many rows in a polynomial as there are moduli")
+        bufs = list(bufs)
         if len(acc) == 0 or len(bufs) % len(acc):
             raise InputError("there must be as many buffers for each row of acc, which has at least one")
         if acc.size == 0 or not bufs:
@@ -71,15 +73,9 @@ class Residues:
 
 
 def _row(buf: Buffer, acc: U64) -> memoryview:
-    try:
-        view = memoryview(buf)
-    except TypeError:
-        raise InputError(f"a buffer must be bytes-like, not {type(buf).__name__}") from None
-    if not view.c_contiguous:
-        raise InputError("a buffer must be contiguous: pass a copy")
+    view = require_view("a buffer", buf)
     if view.nbytes != acc.nbytes // len(acc):
         raise InputError(f"a buffer must be {acc.nbytes // len(acc)} bytes long, not {view.nbytes}")
-    view = view.cast("B")
-    if not view.readonly:  # bytes cannot be what a writable array lies in
+    if type(view.obj) is not bytes:  # in which no writable array lies
         require_apart("acc", acc, view)
     return view

@@ -15,6 +15,8 @@ from secagg._kernels.checks import (
     require_array,
     require_bytes,
     require_integer,
+    require_room,
+    require_view,
     require_writable,
 )
 from secagg._kernels.plan import RingPlan, aligned_words
@@ -62,16 +64,13 @@ def _require_delta(plan: RingPlan, delta: int) -> int:
 
 
 def _require_payload(payload: Buffer, needed: int, *sums: U64) -> memoryview:
-    try:
-        view = memoryview(payload)
-    except TypeError:
-        raise InputError(f"a payload must be bytes-like, not {type(payload).__name__}") from None
-    if not view.c_contiguous or view.nbytes != needed:
-        raise InputError(f"a payload for this sum has {needed} contiguous bytes, not {view.nbytes}")
+    view = require_view("a payload", payload)
+    if view.nbytes != needed:
+        raise InputError(f"a payload for this sum has {needed} bytes, not {view.nbytes}")
     for array in sums:
         require_writable("the sum", array)
         require_apart("a payload", array, view)
-    return view.cast("B")
+    return view
 
 
 class Rings:
@@ -103,7 +102,7 @@ class Rings:
         _require_residues("other", other, acc)
         require_writable("acc", acc)
         require_apart("acc", acc, other)
-        self._backend.ring_add(plan, acc, other, minus)
+        self._backend.ring_add(plan, acc, other, bool(minus))
 
     def ring_multiply_add(self, plan: RingPlan, acc: U64, a: U64, b: U64) -> None:
         """Add the products of the coefficients of `a` and `b`, not of the polynomials, to `acc` in place."""
@@ -168,7 +167,7 @@ class Rings:
         self._require_message(plan, values, delta, key, first)
         if pad is not None:
             require_bytes("pad", pad, KEY_BYTES)
-        to = self._require_room(out, self.rlwe_payload_bytes(plan, len(values)), values)
+        to = self._require_room(out, self.rlwe_payload_bytes(plan, len(values)), values, public)
         self._backend.rlwe_encrypt(plan, public, values, int(delta), key, pad, int(first), to)
 
     def rlwe_encrypt_seeded(
@@ -186,7 +185,7 @@ class Rings:
         self._require_secret(plan, secret)
         self._require_message(plan, values, delta, key, first)
         require_bytes("seed", seed, KEY_BYTES)
-        to = self._require_room(out, self.rlwe_payload_bytes(plan, len(values), seeded=True), values)
+        to = self._require_room(out, self.rlwe_payload_bytes(plan, len(values), seeded=True), values, secret)
         self._backend.rlwe_encrypt_seeded(plan, secret, values, int(delta), key, seed, int(first), to)
 
     def rlwe_add(self, plan: RingPlan, c1: U64, c0: U64, payload: Buffer) -> None:
@@ -204,7 +203,7 @@ class Rings:
         require_bytes("seed", seed, KEY_BYTES)
         _, first = _require_range(plan, 0, first, len(c1))
         view = _require_payload(payload, self.rlwe_payload_bytes(plan, len(c0), seeded=True), c1, c0)
-        self._backend.rlwe_add_seeded(plan, c1, c0, view, seed, first)
+        self._backend.rlwe_add_seeded(plan, c1, c0, view, bytes(seed), first)  # public, and not in the sum
 
     def rlwe_store(self, plan: RingPlan, c1: U64, c0: U64) -> bytes:
         """The sum as a payload."""
@@ -238,16 +237,11 @@ class Rings:
 
     @staticmethod
     def _require_room(
-        out: bytearray | memoryview, needed: int, values: U64
+        out: bytearray | memoryview, needed: int, *inputs: U64
     ) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
-        try:
-            view = memoryview(out)
-        except TypeError:
-            raise InputError(f"out must be a writable buffer, not {type(out).__name__}") from None
-        if view.readonly or not view.c_contiguous or view.nbytes != needed:
-            raise InputError(f"out must be writable, contiguous and {needed} bytes long, not {view.nbytes}")
-        to = np.frombuffer(view.cast("B"), np.uint8)
-        require_apart("out", to, values)
+        to = require_room("out", out, needed)
+        for read in inputs:
+            require_apart("out", to, read)
         return to
 
     @staticmethod

@@ -162,8 +162,8 @@ def combine(xs: Sequence[int], shares: U64, threshold: int, rho: int) -> tuple[U
     Notes
     -----
     With k rows, up to floor((k - T) / 2) wrong ones are corrected, whoever made them. More of them, up to k - T, are noticed
-    and refused, except where the liars know the other rows: then from one more on they can make another polynomial fit best,
-    and the honest are named.
+    and refused, except where the liars agree on a polynomial to add, for which they need not know the other rows: then from one
+    more on its secrets are added, and the honest are named.
 
     One random combination of the columns is decoded (Gao): it misses a wrong row with probability 1 / p. All columns are then
     held, exactly, to the rows that were found right. Nothing here is constant time: the rows are sums that the caller may know.

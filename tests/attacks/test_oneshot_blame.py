@@ -8,7 +8,7 @@ not open is named even where enough members are left for the sum.
 import numpy as np
 import pytest
 
-from secagg.errors import AbortError
+from secagg.errors import AbortError, DecodeError
 from secagg.hazmat import field
 from secagg.protocols.oneshot import sharing
 from support.committee import Committee
@@ -78,3 +78,19 @@ def test_a_client_whose_shares_open_for_too_few_ends_the_round_and_is_named(fed,
     dealt({0, 1, 2}, sealed=False)
     with pytest.raises(AbortError, match=f"could not open shares of {LIAR}"):
         fed.round()
+
+
+def test_a_member_that_complains_of_everybody_is_named_alone(fed, monkeypatch):
+    fed.until("reveal")
+    honest, opened = sharing.open_share, []
+
+    def none(*args):
+        opened.append(args[5][2])
+        if args[5][2] == "c4":
+            raise DecodeError("no share")
+        return honest(*args)
+
+    monkeypatch.setattr(sharing, "open_share", none)
+    result = fed.finish(1)
+    assert "c4" in opened
+    assert list(result.blamed) == ["c4"]

@@ -5,12 +5,9 @@ import pytest
 
 from reference import frames, hint
 from reference.errors import AbortError, ThresholdError
-from reference.field import P
-from reference.oneshot_common import answer_key
-from reference.oneshot_member import read_share, write_share
 from secagg import FixedPoint, Params, errors
-from support.live import ENCODINGS, identity
-from support.oneshot_live import SESSION, OneshotLive, Step
+from support.live import ENCODINGS
+from support.oneshot_live import SESSION, OneshotLive, Step, lying
 
 FIVE = [f"c{i}" for i in range(5)]
 SIX = [f"c{i}" for i in range(6)]
@@ -131,21 +128,6 @@ def test_an_update_that_is_streamed_is_the_same_frames():
 # -- those that lie or fail ---------------------------------------------------------------------------------------------
 
 
-def lying(live, name):
-    """Return a change of a member's answer: one element of its sum is another, sealed and signed all the same."""
-
-    def change(frame):
-        batch, body = live.second(name).batch, frames.body(frame)
-        setup = live.server.reference.batch.setup
-        key = answer_key(frames.agree(batch.private, setup.server_key), setup, body[0], name)
-        share = read_share(live.settings, frames.unseal(key, body[3], body[1]))
-        share[17] = int.from_bytes(identity(name)) % P
-        body[3] = frames.seal(key, write_share(share), body[1], bytes)
-        return frames.envelope(frames.REVEAL, live.server.session, name, body, identity(name))
-
-    return {(name, frames.REVEAL): change}
-
-
 def test_a_member_that_lies_is_named():
     """Of five answers at a threshold of three, one wrong one is put right."""
     live = OneshotLive(params(corrupt=0, threshold=3), FIVE, **TWINS)
@@ -193,7 +175,8 @@ def test_members_complain_of_shares_that_do_not_open(members):
     live.instead["c2"] = garbling(members)
     step = Step(1, survivors=FIVE)
     if len(members) == 1:
-        live.run(step)
+        live.run_to_the_end(step)
+        live.check(step, blamed=["c2"])
     else:
         with pytest.raises(AbortError):
             live.run_to_the_end(step)
@@ -300,6 +283,29 @@ def test_a_client_that_did_not_answer_is_shown_the_keys_again():
         live.server.close_phase()
         live.check(step)
     assert shown == {2: [], 3: ["c3"]}
+
+
+def test_a_session_of_which_nothing_came_is_left_for_another():
+    """Clients and members learn their session from the first request; another may take its place until something has left."""
+    live = OneshotLive(params(), FIVE, server="reference", clients=lambda name: "twin")
+    first = live.server
+    first.open_round(5)
+    live.exchange(Step(5))
+    first.close_phase()
+    asked = first.outbox()
+    for to, frame in asked:
+        live.clients[to].receive(frame)
+        assert live.clients[to].awaiting == 5
+    live.name = "another"
+    live.server = live._reference_server()
+    # c0's member is not asked: it learns of the other session with the request for an update.
+    live.run(Step(1, {"keys": ["c0"]}, survivors=FIVE))
+    assert live.server.session != first.session and live.kinds["c0", frames.REVEAL] == 0
+    for to, frame in asked:
+        live.carry(Step(5), to, [frame])
+    assert live.refused == [(name, "AuthenticationError") for name in FIVE]
+    live.run(Step(4, survivors=FIVE))  # under new keys
+    assert live.kinds["c0", frames.REVEAL] == 1
 
 
 def test_public_polynomials_are_another_in_every_round_and_place():

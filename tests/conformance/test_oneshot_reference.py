@@ -14,11 +14,14 @@ from reference.ring import multiply
 from reference.settings import Roster as ReferenceRoster
 from reference.settings import Settings
 from secagg import FixedPoint, Integer, Layout, Params, Roster, errors
+from secagg.cli.vectors.oneshot_cases import OPERATIONS
 from secagg.errors import ParameterError
 from secagg.hazmat import packed as engine_packed
 from secagg.protocols.oneshot import committee, merkle
 from secagg.protocols.oneshot.messages import public_seed
 from secagg.protocols.oneshot.server import share_chunks
+from vectors import generate_oneshot
+from vectors.generate_kernels import text
 
 
 @pytest.fixture
@@ -187,3 +190,21 @@ def test_digits(rng, width):
             packed.unpack_digits(bad, width, len(values))
         with pytest.raises(errors.InputError):
             engine_packed.unpack_digits(np.array(bad, np.uint64), width, len(values))
+
+
+# -- shipped vectors ----------------------------------------------------------------------------------------------------
+
+
+def test_the_shipped_file_is_what_the_reference_makes():
+    assert generate_oneshot.PATH.read_text("utf-8") == text(generate_oneshot.build())
+
+
+@pytest.mark.parametrize("case", generate_oneshot.build()["cases"], ids=lambda case: f"{case['op']}-{case['success']}")
+def test_shipped_vectors(case):
+    run = OPERATIONS[case["op"]]
+    if case["success"]:
+        assert run(case["input"]) == case["output"]
+    else:
+        with pytest.raises(errors.SecAggError) as refused:
+            run(case["input"])
+        assert type(refused.value).__name__ == case["error"]

@@ -74,7 +74,7 @@ def _frames(protocol: str) -> list[dict[str, Any]]:
                 signer = _signer(fields[1])
                 made |= {"signer": signer.hex(), "body": text(reference.opened(kind, fields, signer))}
             out.append(made)
-        if case["op"] == "answer" and found[ANSWER] < SAMPLES:
+        if case["op"] == "answer" and ANSWER in KINDS[protocol] and found[ANSWER] < SAMPLES:
             found[ANSWER] += 1
             plain = case["output"]["plaintext"]
             out.append(
@@ -102,7 +102,11 @@ def _round(protocol: str, folder: Path) -> dict[str, Any]:
     quiet = {"éva"} if protocol == "oneshot" else set()
     parties: dict[str, Client | KeyHolder | Member] = {
         name: (Member if name in quiet else Client)(
-            params, me=name, identity=key, roster=roster, ledger=folder / f"{'member' if name in quiet else name}.ledger"
+            params,
+            me=name,
+            identity=key,
+            roster=roster,
+            ledger=folder / f"{'member' if name in quiet else name}.ledger",
         )
         for name, key in keys.items()
     }
@@ -117,7 +121,12 @@ def _round(protocol: str, folder: Path) -> dict[str, Any]:
         for rank, (name, party) in enumerate(parties.items()):
             if isinstance(party, Client) and party.awaiting:
                 update = {"w": np.full((2, 5), 0.25 * rank, np.float32), "counts": np.arange(4)}
-                party.submit(update, weight=rank + 1, metrics={"loss": 0.5}, context=b"the model")
+                told = {"weight": rank + 1, "metrics": {"loss": 0.5}, "context": b"the model"}
+                if protocol == "oneshot" and name == "ana":  # so that its ledger has an intent too
+                    for frame in party.stream(update, **told):
+                        server.receive(frame, sender=name)
+                else:
+                    party.submit(update, **told)
             for frame in party.outbox():
                 server.receive(frame, sender=name)
         server.close_phase()

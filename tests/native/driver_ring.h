@@ -79,6 +79,24 @@ static void test_ring_transform(const uint64_t *table)
     free(before);
 }
 
+/* Headers that no plan has: nothing behind them may be read. */
+static void test_ring_headers(const uint64_t *table)
+{
+    static const uint64_t degrees[] = {0, 1, 512, 1000, 1025, 16384, (uint64_t)1 << 20, (uint64_t)1 << 60, UINT64_MAX};
+    uint64_t *const header = allocate(8 * 16), word = 1;
+    uint8_t key[16] = {0}, scratch[64];
+    memcpy(header, table, 8 * 16);
+    for (size_t k = 0; k < COUNT(degrees); k++) {
+        header[1] = degrees[k];
+        CHECK(sa_ring_forward(header, &word, 1) == SA_ERR_ARGUMENT && sa_ring_inverse(header, &word, 1) == SA_ERR_ARGUMENT,
+              "transform of degree %llu", (unsigned long long)degrees[k]);
+        CHECK(sa_ring_sample(header, SA_UNIFORM, &word, 1, key, 0, 0, scratch, SIZE_MAX) == SA_ERR_ARGUMENT, "sample");
+        CHECK(sa_ring_add_uniform(header, &word, 1, key, 0, 0, 0, scratch, SIZE_MAX) == SA_ERR_ARGUMENT, "add uniform");
+    }
+    CHECK(word == 1, "written to");
+    free(header);
+}
+
 static void test_ring_lanes(const uint64_t *table)
 {
     const uint64_t q = table[0];

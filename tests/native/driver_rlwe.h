@@ -219,6 +219,7 @@ static void test_ring(void)
     for (size_t m = 0; m < COUNT(ring_moduli); m++) {
         const uint64_t q = ring_moduli[m];
         uint64_t *const table = ring_table(1024, q);
+        test_ring_headers(table);
         test_ring_transform(table);
         test_ring_lanes(table);
         test_ring_samples(table);

@@ -7,7 +7,9 @@
 
 #include "driver_ring.h"
 
-enum { STACK = 1 << 20, COUNT_OF = 333, KEYS = 3, WORDS = 16 };
+#include "driver_hint_table.h"
+
+enum { STACK = 1 << 20, COUNT_OF = 333, KEYS = 3, WORDS = 8, SMALL = 64 };
 static uint8_t stack[STACK] __attribute__((aligned(64)));
 static ucontext_t caller, callee;
 static int finds;
@@ -26,12 +28,23 @@ static void on_own_stack(void (*kernel)(void))
         deepest++;
 }
 
-/* The longest piece of a secret that is there, of `least` bytes or more: single words, which compilers spill, are not counted. */
+/* Hardly anything but zeros and ones, which are everywhere. */
+static int is_bare(const uint8_t *bytes, size_t nbytes)
+{
+    size_t others = 0;
+    for (size_t i = 0; i < nbytes; i++)
+        others += bytes[i] != 0 && bytes[i] != 0xff;
+    return others < 4;
+}
+
+/* The longest piece of a secret that is there, of `least` bytes or more: half a word might be anything. */
 static void search(const char *kernel, const char *what, const void *secret, size_t nbytes, size_t least)
 {
     const uint8_t *const bytes = secret;
     size_t longest = 0;
-    for (size_t at = 0; at + least <= nbytes; at += least == 16 ? 4 : 8) {
+    for (size_t at = 0; at + least <= nbytes; at += 4) {
+        if (is_bare(bytes + at, least))
+            continue;
         const uint8_t *from = deepest, *hit;
         while ((hit = memmem(from, (size_t)(stack + STACK - from), bytes + at, least)) != NULL) {
             size_t run = least;
@@ -52,9 +65,16 @@ static uint8_t keys[16 * KEYS], rounding[16], scratch[1 << 20], out[1 << 16];
 static const int8_t signs[KEYS] = {1, -1, 1};
 static float values[COUNT_OF];
 static uint64_t lanes[COUNT_OF], kept[COUNT_OF], codes[COUNT_OF], stream[2 * COUNT_OF], secrets[COUNT_OF], coeffs[2 * COUNT_OF],
-    shares[5 * COUNT_OF], weights[3], xs[5] = {1, 2, 3, 4, 5};
+    shares[4 * COUNT_OF], together[4 * COUNT_OF], weights[3], xs[4] = {1, 2, 3, 4};
 static uint64_t *table, *polys, *secret_key, *residues, *c1, clipped, worst;
 static uint8_t schedules[KEYS + 1][176];
+
+/* Masks modulo two primes, for whose length the widest implementation has kernels of its own, and longer ones. */
+enum { HINT_DEGREE = 1024, HINT_FIRST = 5, HINT_MOST = 5 * COUNT_OF };
+static struct hint hints[] = {{.bits = 50, .width = 16, .per = 5, .lane = 0}, {.bits = 60, .width = 55, .per = 2, .lane = 2}};
+static struct hint *hint;
+static int64_t samples[COUNT_OF];
+static uint64_t opened[HINT_MOST], noise[2 * COUNT_OF];
 
 /* FIPS 197, section 5.2, by way of the reference's cipher: round key i is what its step makes of the one before. */
 static void expand(const uint8_t key[16], uint8_t w[176])
@@ -114,7 +134,7 @@ static void encode(void)
 
 static void split(void)
 {
-    CHECK(sa_shamir_split_u64(secrets, COUNT_OF, coeffs, 3, xs, 5, shares) == SA_OK, "split");
+    CHECK(sa_shamir_split_u64(secrets, COUNT_OF, coeffs, 3, xs, 4, shares) == SA_OK, "split");
 }
 
 static void combine(void)
@@ -139,6 +159,61 @@ static void decrypt(void)
           "decrypt");
 }
 
+static void gaussian(void)
+{
+    const uint64_t *const thresholds = hint->table + 16 + hint->primes * (HINT_ROW + 2 * hint->per);
+    CHECK(sa_hint_gaussian(thresholds, HINT_THRESHOLDS, samples, COUNT_OF, rounding, 0, HINT_FIRST * HINT_DEGREE, scratch,
+                           sizeof scratch) == SA_OK, "gaussian");
+}
+
+static void hint_mask(void)
+{
+    CHECK(sa_hint_mask(hint->tables, hint->table, hint->secret, hint->values, hint->lane, hint->n, rounding, keys, HINT_FIRST, out,
+                       hint->payload_bytes, scratch, sizeof scratch) == SA_OK, "hint_mask");
+}
+
+static void hint_open(void)
+{
+    CHECK(sa_hint_open(hint->tables, hint->table, hint->acc, hint->n, hint->secret, keys, HINT_FIRST, opened, scratch,
+                       sizeof scratch) == SA_OK, "hint_open");
+}
+
+static void hint_set_up(struct hint *h)
+{
+    const size_t words = sa_ring_table_words(HINT_DEGREE);
+    h->degree = HINT_DEGREE;
+    h->primes = 2;
+    h->spread = 64;
+    h->n = COUNT_OF * h->per;
+    h->payload_bytes = 2 * ((COUNT_OF * h->bits + 7) / 8);
+    hint_primes(h->bits, 2, h->q);
+    h->tables = allocate(16 * words);
+    h->secret = allocate(16 * HINT_DEGREE);
+    h->acc = allocate(16 * COUNT_OF);
+    h->values = allocate(8 * h->n);
+    for (size_t i = 0; i < 2; i++) {
+        memcpy(h->tables + i * words, ring_table(HINT_DEGREE, h->q[i]), 8 * words);
+        random_residues(h->secret + i * HINT_DEGREE, HINT_DEGREE, h->q[i]);
+    }
+    h->table = hint_table(h);
+    for (size_t i = 0; i < h->n; i++) {
+        const uint64_t v = next_random() >> (64 - h->width);
+        memcpy((uint8_t *)h->values + (i << (h->lane + 1)), &v, (size_t)2 << h->lane);
+    }
+}
+
+/* The numbers that a sum is opened by: t (e + B) + m. */
+static void hint_numbers(void)
+{
+    for (size_t c = 0; c < COUNT_OF; c++) {
+        unsigned __int128 x = (unsigned __int128)(samples[c] + (int64_t)hint->spread) << (hint->width * hint->per);
+        for (size_t k = 0; k < hint->per; k++)
+            x += (unsigned __int128)opened[k * COUNT_OF + c] << (k * hint->width);
+        noise[2 * c] = (uint64_t)x;
+        noise[2 * c + 1] = (uint64_t)(x >> 64);
+    }
+}
+
 static void keys_and(const char *kernel, int mask_keys, int rounding_key)
 {
     if (mask_keys)
@@ -148,8 +223,32 @@ static void keys_and(const char *kernel, int mask_keys, int rounding_key)
         search(kernel, "a key or its schedule", schedules[KEYS], 176, 16);
 }
 
+static void run_hints(void)
+{
+    on_own_stack(gaussian);
+    keys_and("gaussian", 0, 1);
+    search("gaussian", "samples", samples, sizeof samples, SMALL);
+    on_own_stack(hint_mask);
+    keys_and("hint_mask", 0, 1);
+    search("hint_mask", "samples", samples, sizeof samples, SMALL);
+    search("hint_mask", "values", hint->values, hint->n << (hint->lane + 1), WORDS);
+    search("hint_mask", "the key", hint->secret, 16 * HINT_DEGREE, WORDS);
+    memset(hint->acc, 0, 16 * COUNT_OF);
+    CHECK(sa_hint_add(hint->tables, hint->table, hint->acc, hint->n, out, hint->payload_bytes, scratch, sizeof scratch) == SA_OK,
+          "hint_add");
+    on_own_stack(hint_open);
+    hint_numbers();
+    search("hint_open", "the key", hint->secret, 16 * HINT_DEGREE, WORDS);
+    search("hint_open", "the sum", opened, 8 * hint->n, WORDS);
+    search("hint_open", "the sum and its noise", noise, sizeof noise, WORDS);
+}
+
 static void run_all(void)
 {
+    for (size_t k = 0; k < COUNT(hints); k++) {
+        hint = &hints[k];
+        run_hints();
+    }
     on_own_stack(mask_apply);
     keys_and("mask_apply", 1, 0);
     search("mask_apply", "values", kept, sizeof kept, WORDS);
@@ -158,18 +257,25 @@ static void run_all(void)
     search("mask_pack", "values", kept, sizeof kept, WORDS);
     on_own_stack(keystream);
     keys_and("keystream", 0, 1);
+    search("keystream", "the stream", stream, sizeof stream, WORDS);
     on_own_stack(encode);
     keys_and("encode", 0, 1);
+    search("encode", "keystream", stream, sizeof stream, WORDS);
     search("encode", "values", values, sizeof values, WORDS);
     search("encode", "codes", lanes, sizeof lanes, WORDS);
     on_own_stack(protect);
     keys_and("protect", 1, 1);
+    search("protect", "keystream", stream, sizeof stream, WORDS);
     search("protect", "values", values, sizeof values, WORDS);
     search("protect", "codes", lanes, sizeof lanes, WORDS);
     on_own_stack(split);
     search("split", "secrets", secrets, sizeof secrets, WORDS);
     search("split", "coefficients", coeffs, sizeof coeffs, WORDS);
     search("split", "shares", shares, sizeof shares, WORDS);
+    for (size_t i = 0; i < COUNT_OF; i++)
+        for (size_t k = 0; k < 4; k++)
+            together[4 * i + k] = shares[k * COUNT_OF + i];
+    search("split", "the shares of one secret", together, sizeof together, WORDS);
     on_own_stack(combine);
     search("combine", "shares", shares, sizeof shares, WORDS);
     search("combine", "secrets", secrets, sizeof secrets, WORDS);
@@ -204,10 +310,13 @@ int main(int argc, char **argv)
     secret_key = allocate(8 * 1024);
     residues = allocate(8 * 2 * 1024);
     c1 = allocate(8 * 1024);
-    random_residues(secret_key, 1024, table[0]);
+    for (int i = 0; i < 1024; i++) /* without 0 and q - 1, which are on every stack */
+        secret_key[i] = 1 + next_random() % (table[0] - 2);
     random_residues(residues, 2 * 1024, table[0]);
     random_residues(c1, 1024, table[0]);
     CHECK(sa_shamir_weights_u64(xs, 3, weights, lanes) == SA_OK, "weights");
+    for (size_t k = 0; k < COUNT(hints); k++)
+        hint_set_up(&hints[k]);
     if (argc > 1 && strcmp(argv[1], "find") == 0) {
         on_own_stack(find);
         search("find", "a copy", keys, 16, WORDS);

@@ -1,7 +1,5 @@
-"""What kernels leave on the stack, searched on one of its own: no key, no round key, no two neighbouring words of a secret.
-
-Compilers spill single words, which no source can wipe; those are not counted. Scratch that callers give is asserted zero by the
-driver.
+"""What kernels leave on the stack, searched on one of its own: no key, no round key, no word of 64 bits of a secret or of
+keystream, whether this code stored it or a compiler spilled it. Scratch that callers give is asserted zero by the driver.
 """
 
 from __future__ import annotations

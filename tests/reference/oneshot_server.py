@@ -321,7 +321,10 @@ class Server:
             error = AbortError if len(rows) < len(current.answers) else ThresholdError
             raise error("answers of the committee")
         right = self._right(dict(sorted(rows.items())))
-        blamed = [setup.ids[x - 1] for x in sorted(rows) if x not in right]
+        blamed = {setup.ids[x - 1] for x in rows if x not in right}
+        for name, (_, _, _, names) in current.answers.items():
+            blamed |= set(names) if len(names) <= self.settings.c else {name}
+        blamed = sorted(blamed, key=str.encode)
         secret_sum = self._secret_sum(right)
         self.phase, self.round = "idle", None  # what does not open from here on is no fault of the keys
         sums = self._open(current, secret_sum)

@@ -104,12 +104,12 @@ class Committee(Federation):
 def refused(party: Any, frame: bytes, words: str | None = None, error: type[Exception] = PeerError) -> None:
     """The frame is refused, and the client or member is as it was."""
     before = party._core.freeze(), list(party._core._state.out)
-    with pytest.raises(error, match=words):
+    with pytest.raises(error, match=words or None):
         party.receive(frame)
     assert (party._core.freeze(), party._core._state.out) == before
 
 
-def lie(monkeypatch: pytest.MonkeyPatch, *liars: int) -> None:
+def lie(monkeypatch: pytest.MonkeyPatch, *liars: int, by: int = 1) -> None:
     """Let some members, by the order in which they answer, send another sum than that of their shares."""
     honest, answered = sharing.add_shares, []
 
@@ -117,8 +117,55 @@ def lie(monkeypatch: pytest.MonkeyPatch, *liars: int) -> None:
         answered.append(1)
         total = honest(shares)
         if len(answered) - 1 in liars:
-            wrong = (int.from_bytes(total[:8], "little") + 1) % field.P
+            wrong = (int.from_bytes(total[:8], "little") + by) % field.P
             return wrong.to_bytes(8, "little") + total[8:]
         return total
 
     monkeypatch.setattr(sharing, "add_shares", add)
+
+
+def known(f: Committee) -> Any:
+    """What the server knows, to be compared."""
+    state = f.server._core._state
+    batch, current = state.batch, state.round
+    return (
+        f.server.phase, f.server.missing, {name: dict(kept) for name, kept in current.kept.items() if kept},
+        dict(current.headers), set(current.excluded), dict(current.answer_frames), list(current.answers), dict(batch.keys),
+        set(batch.seen), set(batch.shown), f.server._core.bulk._spool.in_memory,
+    )  # fmt: skip
+
+
+def unknown(
+    f: Committee, frame: bytes, words: str = "", error: type[Exception] = PeerError, sender: str | None = None
+) -> None:
+    """The server refuses a frame, and knows what it knew."""
+    before = known(f)
+    with pytest.raises(error, match=words or None):
+        f.server.receive(frame, sender)
+    assert known(f) == before
+
+
+# -- rounds in which four of five take part, all of them members ------------------------------------------------------
+
+FOUR = ("c0", "c1", "c2", "c3")
+
+
+def five(**own: Any) -> Committee:
+    return Committee(5, **{"max_participants": 4, "min_clients": 3, **own})
+
+
+def at(phase: str) -> tuple[Committee, dict[str, list[bytes]]]:
+    """Run to a phase of a round, and return what everybody is asked in it."""
+    f = five()
+    f.until(phase, 1, participants=list(FOUR))
+    return f, f.requests()
+
+
+def finish(f: Committee, inbox: dict[str, list[bytes]]) -> None:
+    """Whatever was refused, the round ends with the exact sum."""
+    f.errors.clear()
+    f.bring(f.hand(inbox))
+    f.server.close_phase()
+    result = f.finish(1)
+    assert not f.errors
+    f.exact(result, FOUR)

@@ -142,7 +142,7 @@ class Setting:
             "pairwise": lambda: secagg.Params(**common, threshold=4, frame_bytes=64),
             "ckks": lambda: secagg.Params(**common, protocol="ckks", reveal="server", frame_bytes=1 << 15),
             "ckks-holder": lambda: secagg.Params(**common, protocol="ckks", reveal="holder", frame_bytes=1 << 15),
-            # Everybody is a member, and so is somebody who sends no updates: one of the six may be away.
+            # Everybody is a member, and so is somebody who sends no updates: two of the six may be away.
             "oneshot": lambda: secagg.Params(
                 **{**common, "clients": 6},
                 protocol="oneshot",

@@ -6,8 +6,11 @@ from collections import Counter
 
 from reference import frames
 from reference.entropy import Entropy
+from reference.field import P
 from reference.oneshot_client import Client as ReferenceClient
+from reference.oneshot_common import answer_key
 from reference.oneshot_member import Member as ReferenceMember
+from reference.oneshot_member import read_share, write_share
 from reference.oneshot_server import Server as ReferenceServer
 from reference.oneshot_settings import OneshotSettings
 from reference.settings import Roster as ReferenceRoster
@@ -15,7 +18,7 @@ from secagg import Client, Identity, Member, Params, Receipt, Roster, Server
 from secagg.protocols.oneshot import OneshotClient, OneshotMember, OneshotServer
 from support.live import EngineClient, Live, Step, Twin, identity, outcome
 
-__all__ = ["SESSION", "OneshotLive", "Step"]
+__all__ = ["SESSION", "OneshotLive", "Step", "lying"]
 
 SESSION = bytes(range(100, 116))
 
@@ -185,3 +188,20 @@ class OneshotLive(Live):
                 assert [lanes.tolist() for lanes in result._decoded._sums] == expected
                 assert [result.weight, result.clipped] == expected[0][:2]
         assert all(receipt == receipts[0] for receipt in receipts)
+
+
+def lying(live, name):
+    """Return a change of a member's answer: one element of its sum is another, sealed and signed all the same."""
+
+    def change(frame):
+        batch, body = live.second(name).batch, frames.body(frame)
+        if body[4]:
+            return frame
+        setup = live.server.reference.batch.setup
+        key = answer_key(frames.agree(batch.private, setup.server_key), setup, body[0], name)
+        share = read_share(live.settings, frames.unseal(key, body[3], body[1]))
+        share[17] = int.from_bytes(identity(name)) % P
+        body[3] = frames.seal(key, write_share(share), body[1], bytes)
+        return frames.envelope(frames.REVEAL, live.server.session, name, body, identity(name))
+
+    return {(name, frames.REVEAL): change}

@@ -14,6 +14,8 @@ import pytest
 import secagg
 from secagg.protocols.ckks import messages as ckks_messages
 from secagg.protocols.ckks import transitions as ckks_transitions
+from secagg.protocols.oneshot import messages as oneshot_messages
+from secagg.protocols.oneshot import transitions as oneshot_transitions
 from secagg.protocols.pairwise import messages, transitions
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,6 +74,13 @@ def test_state_diagrams_have_a_box_for_each_state_and_an_arrow_for_each_way():
     assert svg.count("<rect") == 3
     assert svg.count('class="head"') == 4  # both stops end in one
     assert sorted(words(svg).split()) == sorted(["go", "go", "stop", "leap", "a", "b", "c"])
+    looped = tool("mermaid").drawn(
+        "\n".join(["stateDiagram-v2", *rows, "b --> b: around and around", "b --> b: twice"])
+    )
+    assert looped.count('class="head"') == 5  # both ways around are one
+    assert "around and around, twice" in words(looped)
+    width = [float(re.search(r'viewBox="0 0 ([\d.]+)', each)[1]) for each in (svg, looped)]
+    assert width[1] > width[0] + 60  # what stands beside a state is inside the picture
 
 
 @pytest.mark.parametrize(
@@ -85,6 +94,14 @@ def test_state_diagrams_have_a_box_for_each_state_and_an_arrow_for_each_way():
             ("C", "S", "H"),
             {"keys": "H", "decrypt": "H"},
             {"encrypted header": "chunks, {}", "decrypt request": "{}, chunks", "decrypted": "{}, chunks"},
+        ),
+        (
+            "oneshot",
+            oneshot_transitions.SERVER,
+            oneshot_messages.Kind,
+            ("C", "S", "M"),
+            {"keys": "M", "reveal": "M"},
+            {"masked header": "chunks, {}"},
         ),
     ],
 )
@@ -105,7 +122,7 @@ def test_sequence_diagrams_follow_the_tables(page, server, kinds, parties, peers
             name = kind.name.lower().replace("_", " ")
             said = bulk.get(name, "{}").format(f"{kind.value} {name}")
             rows.append(f"    {arrow.format(peers.get(phase, 'C'))}: {said}")
-    names = {"S": "Server", "C": "Clients", "H": "Key holder"}
+    names = {"S": "Server", "C": "Clients", "H": "Key holder", "M": "Members"}
     head = [f"    participant {each} as {names[each]}" for each in parties]
     text = (DOCS / "spec" / f"{page}.md").read_text(encoding="utf-8")
     assert "\n".join(["```mermaid", "sequenceDiagram", *head, *rows, "```"]) in text

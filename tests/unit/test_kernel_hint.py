@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from reference import hint as reference
 from reference.ring import transform
 from secagg import _kernels
-from secagg.errors import InputError
+from secagg.errors import InputError, ParameterError
 
 BACKENDS = _kernels.backends()
 KEY, PUBLIC, SEED = bytes(range(16)), bytes(range(16, 32)), bytes(range(32, 64))
@@ -253,3 +254,73 @@ def test_misuse_of_the_contract(kernels):
     for start, count in ((-1, 1), (2**63 - 1, 2), (0, -1)):
         with pytest.raises(InputError):
             kernels.hint_gaussian(KEY, 0, start, count)
+
+
+def test_a_merge_that_is_refused_changes_nothing(kernels):
+    plan = _kernels.hint_plan(2048, 50, 3, 8, 3, 1 << 20)
+    count = 3 * 2048 + 7
+    for at in (0, 2048, -1):
+        acc, other = (np.ones(plan.residues(count), np.uint64) for _ in range(2))
+        other[at] = plan.moduli[0]
+        for minus in (False, True):
+            with pytest.raises(InputError, match="below the modulus"):
+                kernels.hint_merge(plan, acc, other, count, minus=minus)
+            assert (acc == 1).all()
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.uint64, np.int16])
+def test_counts_and_shapes_in_numpys_integers_have_the_sizes_of_others(kernels, kind):
+    plan = _kernels.hint_plan(2048, 50, 3, 8, 3, 1 << 20)
+    zeros = np.zeros((plan.primes, plan.degree), np.uint64)
+    for count in (4, 100):
+        acc = np.zeros(plan.residues(count), np.uint64)
+        payload = kernels.hint_store(plan, acc, kind(count))
+        assert len(payload) == plan.payload_bytes(count)
+        kernels.hint_add(plan, acc, kind(count), payload)
+        kernels.hint_merge(plan, acc, acc.copy(), kind(count))
+        assert len(kernels.hint_open(plan, acc, kind(count), zeros, PUBLIC, 0)) == count
+        with pytest.raises(InputError, match="residues"):
+            kernels.hint_open(plan, acc[:-1], kind(count), zeros, PUBLIC, 0)
+    made = _kernels.hint_plan(*(np.uint16(v) for v in (8192, 51, 3, 8, 16)), np.int64(1 << 10))
+    assert all(type(getattr(made, name)) is int for name in ("degree", "bits", "width", "per", "spread"))
+    assert made.residues(60000) == 3 * 3750
+
+
+def altered(table, place, value):
+    made = table.copy()
+    made.reshape(-1)[place] = value
+    made.flags.writeable = False
+    return made
+
+
+def test_plans_that_are_made_by_hand_do_not_reach_the_kernels():
+    plan, other = (_kernels.hint_plan(2048, 50, 3, 8, per, 1 << 20) for per in (3, 4))
+    ring = plan.rings[0]
+    dataclasses.replace(ring, table=ring.table)
+    dataclasses.replace(plan, table=plan.table)
+    for place, value in [(0, 3), (1, 1 << 40), (2, 200), (6, 14)]:
+        with pytest.raises(ParameterError):
+            dataclasses.replace(ring, table=altered(ring.table, place, value))
+    for changes in [
+        {"table": ring.table[:4]},
+        {"table": ring.table.copy()},
+        {"table": None},
+        {"degree": 1000},
+        {"bits": 70},
+    ]:
+        with pytest.raises(ParameterError):
+            dataclasses.replace(ring, **changes)
+    for place, value in [(0, 2), (1, 0), (2, 64), (3, 95)]:
+        with pytest.raises(ParameterError):
+            dataclasses.replace(plan, table=altered(plan.table, place, value))
+    for changes in [
+        {"table": other.table},
+        {"tables": altered(plan.tables, 1, 4096)},
+        {"tables": plan.tables[:2]},
+        {"per": 4},
+        {"width": 0},
+        {"rings": plan.rings[:2]},
+        {"moduli": plan.moduli[::-1]},
+    ]:
+        with pytest.raises(ParameterError):
+            dataclasses.replace(plan, **changes)

@@ -135,3 +135,17 @@ def test_a_read_only_sum_is_refused(kernels):
     acc.flags.writeable = False
     with pytest.raises(InputError, match="read-only"):
         kernels.residues_add(acc, [bytes(48)], [17])
+
+
+def test_a_read_only_view_of_the_sum_is_no_buffer(kernels):
+    acc = np.arange(32, dtype=np.uint64).reshape(2, 1, 1, 16)
+    before = acc.copy()
+    view = memoryview(acc).cast("B").toreadonly()
+    # Refused in its second row, it could not be undone: what was added to the first has changed.
+    for bufs in (
+        [view[8:136], np.full(16, 1000, np.uint64).tobytes()],
+        [bytes(128), acc[0].view(np.uint8).data.toreadonly()],
+    ):
+        with pytest.raises(InputError, match="share memory"):
+            kernels.residues_add(acc, bufs, [1000])
+        assert np.array_equal(acc, before)

@@ -84,3 +84,13 @@ def test_hint_rlwe_leaves_half_the_deviation_and_the_condition_on_it_holds(scrip
         eta = math.sqrt(math.log(2 * values * (1 + 1 / epsilon)) / 2) / math.pi
         assert math.sqrt(2) * eta <= script.HARD_SIGMA * 1.001
         assert epsilon <= 2.0**-124
+
+
+def test_a_million_clients_are_sampled_for_a_members_request_has_something_of_everybody(script):
+    own = {"length": script.VALUES, "protocol": "oneshot"}
+    assert Params(470_000, **own).max_frame_bytes <= 1 << 30
+    with pytest.raises(ParameterError, match="member's request"):
+        Params(480_000, **own)
+    sampled = Params(1_000_000, max_participants=400_000, corrupt=0.05, **own)
+    assert sampled.opened_honest == 310_000
+    assert sampled.ring == (8192, 48, 4)

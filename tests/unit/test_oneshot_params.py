@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from secagg import FixedPoint, Integer, Layout, Params
 from secagg.bounds import log2_hypergeom_tail
 from secagg.errors import ParameterError
 from secagg.oneshot_rules import committee_corrupt
+from secagg.testing import Network
 
 
 def params(clients: int = 20, **own: Any) -> Params:
@@ -62,6 +64,11 @@ RULES = [
     ({"corrupt": 3, "threshold": 14, "packing": 3}, {"threshold": 13}, "two sets"),
     ({"corrupt": 3, "threshold": 14, "packing": 3}, {"corrupt": 4}, "two sets"),
     ({"corrupt": 4, "threshold": 15, "packing": 3}, {"packing": 4}, "two sets"),
+    # no mixture of three sets, where two sets may have nobody honest in common
+    ({"corrupt": 2, "threshold": 18, "packing": 4, "min_clients": 11}, {"packing": 5}, "mix three sets"),
+    ({"corrupt": 2, "threshold": 18, "packing": 4, "min_clients": 11}, {"threshold": 17}, "mix three sets"),
+    ({"corrupt": 2, "threshold": 18, "packing": 5, "min_clients": 12}, {"min_clients": 11}, "mix three sets"),
+    ({"corrupt": 2, "threshold": 18, "packing": 5, "min_clients": 12}, {"packing": 8}, "two sets"),
     # counts
     ({"corrupt": 2, "min_clients": 4}, {"min_clients": 3}, "min_honest"),
     ({"corrupt": 2, "min_clients": 18, "min_honest": 16}, {"min_honest": 17}, "min_honest"),
@@ -236,6 +243,8 @@ def test_any_params_that_are_accepted_are_read_back(data: st.DataObject) -> None
     assert made.packing < made.threshold >= bad + made.packing
     if made.threat == "malicious":
         assert 2 * (made.threshold - made.packing + 1) > made.committee + bad
+        if 2 * made.min_clients <= made.max_participants + made.corrupt:
+            assert 3 * (made.threshold - made.packing + 1) > 2 * made.committee + bad
     assert made.opened_honest == made.min_clients - made.corrupt >= made.min_honest
 
 
@@ -247,3 +256,28 @@ def test_the_hash_covers_what_is_oneshots_own() -> None:
     ]  # fmt: skip
     assert len({params(**change).hash for change in changed} | {base.hash}) == len(changed) + 1
     assert params(ring=base.ring, packing=base.packing).hash == base.hash
+
+
+def test_the_longest_frames_that_an_honest_session_sends_are_looked_at() -> None:
+    """Names of 64 bytes, the largest numbers, many participants and few bytes of update."""
+    ids = [f"{'x' * 61}{i:03}" for i in range(40)]
+    made = Params(
+        40,
+        length=10,
+        protocol="oneshot",
+        corrupt=1,
+        threshold=36,
+        packing=16,
+        frame_bytes=40_000,
+        rounds_per_setup=4096,
+    )
+    network, longest = Network.fresh(made, ids), 0
+    network.server.open_round((1 << 63) - 4096)
+    while network.server.phase != "idle":
+        frames = network.server.outbox()
+        longest = max(longest, *(len(frame) for _, frame in frames))
+        network.server._out = frames
+        network.exchange(lambda client: client.submit(np.zeros(10)))
+        network.server.close_phase()
+    assert not network.refused
+    assert made.frame_bytes < longest < made.max_frame_bytes

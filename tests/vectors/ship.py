@@ -11,8 +11,8 @@ from vectors.generate_kernels import text
 HERE = Path(__file__).parent
 SHIPPED = HERE.parents[1] / "secagg" / "vectors"
 NAMES = (
-    "aes_gcm_256", "hint", "kernels", "rfc5869_hkdf", "rfc7748_x25519", "rfc8032_ed25519", "ring", "sp800_185_tuplehash",
-    "sp800_38a_ctr_aes128",
+    "aes_gcm_256", "hint", "kernels", "oneshot", "rfc5869_hkdf", "rfc7748_x25519", "rfc8032_ed25519", "ring",
+    "sp800_185_tuplehash", "sp800_38a_ctr_aes128",
 )  # fmt: skip
 LONGEST = 6000  # characters of a case
 

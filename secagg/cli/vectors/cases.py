@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from secagg import _kernels
-from secagg.cli.vectors import hint_cases
+from secagg.cli.vectors import hint_cases, oneshot_cases
 from secagg.encoding import FixedPoint
 from secagg.hazmat import aead, kdf, prg, rlwe, shamir, signing
 from secagg.hazmat.agreement import KeyPair
@@ -223,6 +223,7 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
     "kernels": {
         "encode": _encode, "mean": _mean, "masks": _masks, "unpack": _unpack, "split": _split, "combine": _combine,
     },
+    "oneshot": dict(oneshot_cases.OPERATIONS),
     "rfc5869_hkdf": {"hkdf_sha256": _hkdf},
     "rfc7748_x25519": {
         "agree": _agree, "iterate": _iterate,

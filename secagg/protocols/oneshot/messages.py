@@ -155,7 +155,7 @@ def request_mark(body: RevealRequest) -> bytes:
 
 
 def public_seed(session: bytes, params_hash: bytes, roster_hash: bytes, round_id: int) -> bytes:
-    """Return the 16 bytes that a round's public polynomials a_j are drawn from; no part of them is the server's to choose."""
+    """Return the 16 bytes that a round's public polynomials a_j are drawn from: a digest, at which nobody can aim."""
     return digest("oneshot-public", session, params_hash, roster_hash, u64(round_id))[:16]
 
 

@@ -216,19 +216,27 @@ class OneshotServer(OneMessageServer[ServerState, Revealed]):
             public_seed(self.session, self._params.hash, self._roster.hash(), current.round_id),
             tuple(self._names(current.participants)), {name: current.headers[name][1].tag for name in names},
             setup.members_hash, setup.hash, self.session, current.account, current.signatures,
-            _blamed(current, [setup.ids[place] for place in wrong]),
+            _blamed(current, [setup.ids[place] for place in wrong], int(self._params.corrupt)),
         )  # fmt: skip
         self._machine.fire(ServerEvent.CLOSE)
         self._state.round = None
         return made
 
 
-def _blamed(current: Round, wrong: Iterable[str]) -> dict[str, str]:
-    """Return whom a finished round speaks against, and why; who of the two it names lied, nobody but they can tell."""
-    said = defaultdict(list)
+def _blamed(current: Round, wrong: Iterable[str], corrupt: int) -> dict[str, str]:
+    """Return whom a finished round speaks against, and why; who of the two it names lied, nobody but they can tell.
+
+    Who complains of more clients than may be corrupt complains of an honest one: it does not get them all named.
+    """
+    said, believed = defaultdict(list), {}
     for member in wrong:
         said[member].append("its answer does not fit the others': it is wrong, or a client dealt it a share that is")
-    for name in sorted({name for names in current.complaints.values() for name in names}):
-        by = ", ".join(sorted(member for member, names in current.complaints.items() if name in names))
+    for member, names in current.complaints.items():
+        if len(names) > corrupt:
+            said[member].append(f"it complained of {len(names)} clients, of whom {corrupt} may be corrupt")
+        else:
+            believed[member] = names
+    for name in sorted({name for names in believed.values() for name in names}):
+        by = ", ".join(sorted(member for member, names in believed.items() if name in names))
         said[name].append(f"its shares for {by} do not open: they are none, or that is untrue")
     return {name: "; ".join(reasons) for name, reasons in said.items()}
