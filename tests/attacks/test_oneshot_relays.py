@@ -13,7 +13,7 @@ from secagg import Client, FixedPoint, Member, Roster, Server
 from secagg.errors import AuthenticationError, EquivocationError, InputError, PeerError
 from secagg.protocols.accounts import participants_digest
 from secagg.protocols.oneshot import sharing
-from secagg.protocols.oneshot.messages import KeysRequest, Kind, MaskedHeader
+from secagg.protocols.oneshot.messages import KeysRequest, Kind, MaskedHeader, setup_digest
 from secagg.protocols.oneshot.setup import Setup, committee
 from secagg.wire import SERVER, seal_envelope
 from support.committee import SESSION, Committee, refused
@@ -222,6 +222,43 @@ def test_a_setup_in_which_the_server_holds_an_honest_members_key_is_not_answered
     (found,) = refusals(attack, "c2", attack.ask("c2", f.ids, keys=keys))
     (found,) = refusals(attack, "c2", attack.ask("c2", f.ids, keys=keys, setup_hash=f.setup.hash))
     assert "header of another setup" in str(found)
+
+
+def setups(f):
+    """Member keys that the server can have signed if members are corrupt, and what a client says to them."""
+    keys, ids = list(f.setup.frames), f.setup.ids
+    outside = next(name for name in f.ids if name not in ids)
+    theirs = seal_envelope(Kind.MEMBER_KEY, SESSION, outside, f.body(keys[0]), f.keys[outside].sign)
+    joined = dict(zip(ids, keys, strict=True)) | {outside: f.forged(theirs, channel_key=bytes(31) + b"\x09")}
+    ordered = [joined[name] for name in sorted(joined, key=str.encode)]
+    yield "outside the committee", [frame for frame in ordered if frame != keys[3]]
+    yield "too few or too many", ordered
+    yield "used twice", [f.forged(keys[0], channel_key=f.body(keys[1]).channel_key), *keys[1:]]
+    yield "reflected", [f.forged(keys[0], channel_key=f.setup.server_key), *keys[1:]]
+    yield "another roster", [f.forged(frame, roster_hash=bytes(32)) for frame in keys]
+    yield "different requests", [keys[0], f.forged(keys[1], roster_hash=bytes(32)), *keys[2:]]
+    yield "other Params", [f.forged(frame, rounds=4) for frame in keys]
+    yield "repeated or unsorted", [keys[1], keys[0], *keys[2:]]
+    yield "repeated or unsorted", [keys[0], keys[0], *keys[2:]]
+    for odd in (31, 33, 0):
+        yield "32 bytes", [f.forged(keys[0], channel_key=bytes(odd)), *keys[1:]]
+        yield "32 bytes", [f.forged(frame, server_key=bytes(odd)) for frame in keys]
+
+
+def test_setups_that_corrupt_members_could_make_with_the_server_are_refused():
+    """All of it rightly signed, and named by its hash: what is wrong is what the keys say, or whose they are."""
+    f = Committee(12, **MANY)
+    f.until("masked")
+    requests = f.asked(Kind.MASKED_REQUEST)
+    tried = 0
+    for words, keys in setups(f):
+        lie = f.forged(requests["c0"], keys=keys, setup_hash=setup_digest(SESSION, keys))
+        refused(f.clients["c0"], lie, words)
+        tried += 1
+    assert tried == 15
+    f.bring(f.hand({name: [frame] for name, frame in requests.items()}))
+    f.server.close_phase()
+    f.exact(f.finish(1), f.ids)
 
 
 @pytest.mark.parametrize("more", ["a byte", "a client's", "none"])
