@@ -70,6 +70,23 @@ def test_fault_28_and_51_an_old_member_answers_for_no_second_set(story, step):
         assert client.outbox() == said["reveal"]
 
 
+@pytest.mark.parametrize("step", STEPS[1:])
+def test_fault_28_and_51_an_old_member_answers_for_no_round_that_its_ledger_has_left_behind(story, step):
+    """Of rounds before the last the ledger keeps no answers any more, only that they are over."""
+    f, snapshots, asked, said = story
+    f.clients["c0"] = f.restore("c0", snapshots["reveal"])
+    f.exact(f.round(2), f.ids)
+    f.clients["c0"].close()
+    client = f.restore("c0", snapshots[step])
+    for frame in (asked["reveal"], f.fewer(asked["reveal"], 4)):
+        if step == "reveal" and frame == asked["reveal"]:
+            client.receive(frame)  # which its own state still knows: the very same answer
+            assert client.outbox() == said["reveal"]
+            continue
+        assert isinstance(tell(client, [frame]), PeerError)
+        assert client.outbox() == []
+
+
 @pytest.mark.parametrize("step", STEPS)
 def test_fault_28_and_51_a_member_that_lost_its_key_makes_none_for_a_round_it_answered_in(story, step):
     """Shares that it opened once could be sealed to it again, and the round be opened for other survivors."""

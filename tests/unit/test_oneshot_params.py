@@ -69,6 +69,12 @@ RULES = [
     ({"corrupt": 2, "threshold": 18, "packing": 4, "min_clients": 11}, {"threshold": 17}, "mix three sets"),
     ({"corrupt": 2, "threshold": 18, "packing": 5, "min_clients": 12}, {"min_clients": 11}, "mix three sets"),
     ({"corrupt": 2, "threshold": 18, "packing": 5, "min_clients": 12}, {"packing": 8}, "two sets"),
+    ({"corrupt": 2, "threshold": 10, "packing": 8, "min_clients": 5, **SEMI}, {"threat": "malicious"}, "two sets"),
+    (
+        {"corrupt": 2, "threshold": 18, "packing": 5, "min_clients": 11, **SEMI},
+        {"threat": "malicious"},
+        "mix three sets",
+    ),
     # counts
     ({"corrupt": 2, "min_clients": 4}, {"min_clients": 3}, "min_honest"),
     ({"corrupt": 2, "min_clients": 18, "min_honest": 16}, {"min_honest": 17}, "min_honest"),

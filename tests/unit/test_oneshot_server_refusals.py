@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from secagg import HOLDER, Client, Identity, Roster, Server
 from secagg.errors import (
     AuthenticationError,
     DecodeError,
@@ -192,3 +193,21 @@ def test_a_server_with_no_setup_says_so():
     for memo in (b"", b"\xc1", b"\x91\x01"):
         with pytest.raises(InputError, match="memo"):
             f.server._core.recall(memo)
+
+
+def test_a_key_holder_of_the_roster_has_no_say_here():
+    """A roster may serve sessions of several protocols; its holder is nobody in this one, whatever it signs."""
+    f, holder = Committee(5), Identity.generate()
+    roster = Roster({name: key.verify_key for name, key in f.keys.items()}, f.server_key.verify_key, holder.verify_key)
+    server = Server(f.params, identity=f.server_key, roster=roster, session=SESSION)
+    server.open_round(1)
+    for name, frame in server.outbox():
+        client = Client(f.params, me=name, identity=f.keys[name], roster=roster, session=SESSION)
+        client.receive(frame)
+        (answer,) = client.outbox()
+        forged = seal_envelope(Kind.MEMBER_KEY, SESSION, HOLDER, f.body(answer), holder.sign)
+        for carrier in (None, HOLDER):
+            with pytest.raises(AuthenticationError, match="not in the roster"):
+                server.receive(forged, carrier)
+        assert server.receive(answer, name) == name
+    assert server.missing == ()
