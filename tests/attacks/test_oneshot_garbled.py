@@ -1,4 +1,4 @@
-"""Clients of oneshot that deal shares on other polynomials, or encode what no client encodes: no sum, and the session goes on.
+"""Clients of oneshot that deal shares on other polynomials, or encode what no client encodes, and members whose answers are none.
 
 Shares of other secrets, errors beyond the bound and lying members are in test_oneshot_liars.
 """
@@ -10,9 +10,10 @@ import pytest
 
 from secagg import Member
 from secagg.errors import AbortError, EquivocationError, PeerError
-from secagg.hazmat import field, packed
+from secagg.hazmat import aead, field, packed
 from secagg.hazmat.hintrlwe import MaskSecret
-from secagg.protocols.oneshot.messages import Kind
+from secagg.protocols.oneshot import sharing
+from secagg.protocols.oneshot.messages import Kind, answer_key
 from support.committee import Committee
 
 LIAR = "c3"
@@ -224,3 +225,58 @@ def test_with_a_ledger_the_second_set_is_refused_whatever_is_restored_copied_or_
             fresh.receive(frame)
     assert fresh.outbox() == []
     fresh.close()
+
+
+def test_of_two_copies_on_one_ledger_that_answer_at_the_same_time_one_is_heard(monkeypatch, memory):
+    """The second one answers for another set when the first has looked into the ledger, and has not yet written."""
+    f = Committee(6, min_clients=4, threshold=5, packing=2, ledgers=memory)
+    f.until("reveal")
+    first = f.asked(Kind.REVEAL_REQUEST)["c5"]
+    second, old = f.fewer(first, 4), f.clients["c5"].snapshot()
+    f.clients["c5"].close()
+    one, other, honest = f.restore("c5", old), f.restore("c5", old), sharing.add_shares
+
+    def meanwhile(shares):
+        monkeypatch.setattr(sharing, "add_shares", honest)
+        other.receive(second)
+        return honest(shares)
+
+    monkeypatch.setattr(sharing, "add_shares", meanwhile)
+    with pytest.raises(EquivocationError, match="another set"):
+        one.receive(first)
+    assert one.outbox() == []
+    assert len(other.outbox()) == 1
+    one.close()
+    other.close()
+
+
+# -- members' sums ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["shorter", "longer", "nothing", "another account's", "another member's key"])
+def test_answers_that_are_no_sums_are_refused_when_they_come(how):
+    """Rightly sealed and signed by the member; the round goes on, and waits for its true answer."""
+    f = Committee(6, min_clients=4, threshold=5, packing=2)
+    f.until("reveal")
+    sent = dict(f.hand(f.requests()))
+    body, setup = f.body(sent["c2"]), f.setup
+    keys = {
+        name: answer_key(
+            f.server._core._state.batch.pair.agree(setup.bodies[place].channel_key),
+            f.server.session,
+            setup.hash,
+            1,
+            name,
+        )
+        for place, name in enumerate(setup.ids)
+    }
+    plain = aead.open_(keys["c2"], body.sealed, body.account)
+    changed = {"shorter": plain[:-8], "longer": plain + bytes(8), "nothing": b""}.get(how, plain)
+    key = keys["c3" if how == "another member's key" else "c2"]
+    account = bytes(32) if how == "another account's" else body.account
+    with pytest.raises(PeerError):
+        f.server.receive(f.forged(sent["c2"], sealed=aead.seal(key, changed, account)))
+    assert f.server.missing == tuple(f.ids)
+    f.bring(list(sent.items()))
+    f.server.close_phase()
+    f.exact(f.server.result(1), f.ids)
