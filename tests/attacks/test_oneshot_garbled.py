@@ -13,8 +13,10 @@ from secagg.errors import AbortError, EquivocationError, PeerError
 from secagg.hazmat import aead, field, packed
 from secagg.hazmat.hintrlwe import MaskSecret
 from secagg.protocols.oneshot import sharing
-from secagg.protocols.oneshot.messages import Kind, answer_key
+from secagg.protocols.oneshot.messages import Kind, answer_key, make_chunk
+from secagg.wire import decode_frame, seal_envelope
 from support.committee import Committee
+from support.federation import fields
 
 LIAR = "c3"
 
@@ -280,3 +282,39 @@ def test_answers_that_are_no_sums_are_refused_when_they_come(how):
     f.bring(list(sent.items()))
     f.server.close_phase()
     f.exact(f.server.result(1), f.ids)
+
+
+def test_what_was_not_asked_of_somebody_is_refused_from_it():
+    """A key of somebody outside the committee, an upload of no participant, and requests, which only the server makes."""
+    f = Committee(12, committee=7, corrupt=1, threshold=5, packing=1, min_clients=9)
+    f.server.open_round(1, f.ids[1:])
+    requests = f.requests()
+    sent = dict(f.hand(requests))
+    member = next(iter(sent))
+    outside = next(name for name in f.ids if name not in sent)
+    theirs = fields(f.body(sent[member]), channel_key=bytes(31) + b"\x09")
+    with pytest.raises(PeerError, match="no key was asked"):
+        f.server.receive(seal_envelope(Kind.MEMBER_KEY, f.session, outside, theirs, f.keys[outside].sign))
+    asked = f.body(requests[member][0])
+    with pytest.raises(PeerError, match="not a client's frame"):
+        f.server.receive(seal_envelope(Kind.KEYS_REQUEST, f.session, member, asked, f.keys[member].sign))
+    f.bring(list(sent.items()))
+    f.server.close_phase()
+    uploads = f.hand(f.requests())
+    header = next(frame for name, frame in uploads if name == "c1" and frame[3] == Kind.MASKED_HEADER)
+    lie = seal_envelope(Kind.MASKED_HEADER, f.session, "c0", f.body(header), f.keys["c0"].sign)
+    with pytest.raises(PeerError, match="no update was asked"):
+        f.server.receive(lie)
+    chunk = decode_frame(next(frame for _, frame in uploads if frame[3] == Kind.CHUNK), max_bytes=1 << 30)[1]
+    frame, _ = make_chunk(f.session, "c0", (1, 0, 0), f.setup.hash, chunk.payload, f.keys["c0"].sign)
+    with pytest.raises(PeerError, match="no update was asked"):
+        f.server.receive(frame)
+    f.bring(uploads)
+    f.server.close_phase()
+    answers = f.hand(f.requests())
+    theirs = fields(f.body(answers[0][1]), complaints=[1], sealed=b"")
+    with pytest.raises(PeerError, match="no answer was asked"):
+        f.server.receive(seal_envelope(Kind.REVEAL, f.session, outside, theirs, f.keys[outside].sign))
+    f.bring(answers)
+    f.server.close_phase()
+    f.exact(f.server.result(1), f.ids[1:])
