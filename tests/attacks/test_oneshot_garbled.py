@@ -1,4 +1,4 @@
-"""Clients of oneshot that deal shares on other polynomials, or encode what no client encodes: no sum, and the session goes on.
+"""Clients of oneshot that deal shares on other polynomials, or encode what no client encodes, and members whose answers are none.
 
 Shares of other secrets, errors beyond the bound and lying members are in test_oneshot_liars.
 """
@@ -10,10 +10,13 @@ import pytest
 
 from secagg import Member
 from secagg.errors import AbortError, EquivocationError, PeerError
-from secagg.hazmat import field, packed
+from secagg.hazmat import aead, field, packed
 from secagg.hazmat.hintrlwe import MaskSecret
-from secagg.protocols.oneshot.messages import Kind
+from secagg.protocols.oneshot import sharing
+from secagg.protocols.oneshot.messages import Kind, answer_key, make_chunk
+from secagg.wire import decode_frame, seal_envelope
 from support.committee import Committee
+from support.federation import fields
 
 LIAR = "c3"
 
@@ -224,3 +227,94 @@ def test_with_a_ledger_the_second_set_is_refused_whatever_is_restored_copied_or_
             fresh.receive(frame)
     assert fresh.outbox() == []
     fresh.close()
+
+
+def test_of_two_copies_on_one_ledger_that_answer_at_the_same_time_one_is_heard(monkeypatch, memory):
+    """The second one answers for another set when the first has looked into the ledger, and has not yet written."""
+    f = Committee(6, min_clients=4, threshold=5, packing=2, ledgers=memory)
+    f.until("reveal")
+    first = f.asked(Kind.REVEAL_REQUEST)["c5"]
+    second, old = f.fewer(first, 4), f.clients["c5"].snapshot()
+    f.clients["c5"].close()
+    one, other, honest = f.restore("c5", old), f.restore("c5", old), sharing.add_shares
+
+    def meanwhile(shares):
+        monkeypatch.setattr(sharing, "add_shares", honest)
+        other.receive(second)
+        return honest(shares)
+
+    monkeypatch.setattr(sharing, "add_shares", meanwhile)
+    with pytest.raises(EquivocationError, match="another set"):
+        one.receive(first)
+    assert one.outbox() == []
+    assert len(other.outbox()) == 1
+    one.close()
+    other.close()
+
+
+# -- members' sums ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["shorter", "longer", "nothing", "another account's", "another member's key"])
+def test_answers_that_are_no_sums_are_refused_when_they_come(how):
+    """Rightly sealed and signed by the member; the round goes on, and waits for its true answer."""
+    f = Committee(6, min_clients=4, threshold=5, packing=2)
+    f.until("reveal")
+    sent = dict(f.hand(f.requests()))
+    body, setup = f.body(sent["c2"]), f.setup
+    keys = {
+        name: answer_key(
+            f.server._core._state.batch.pair.agree(setup.bodies[place].channel_key),
+            f.server.session,
+            setup.hash,
+            1,
+            name,
+        )
+        for place, name in enumerate(setup.ids)
+    }
+    plain = aead.open_(keys["c2"], body.sealed, body.account)
+    changed = {"shorter": plain[:-8], "longer": plain + bytes(8), "nothing": b""}.get(how, plain)
+    key = keys["c3" if how == "another member's key" else "c2"]
+    account = bytes(32) if how == "another account's" else body.account
+    with pytest.raises(PeerError):
+        f.server.receive(f.forged(sent["c2"], sealed=aead.seal(key, changed, account)))
+    assert f.server.missing == tuple(f.ids)
+    f.bring(list(sent.items()))
+    f.server.close_phase()
+    f.exact(f.server.result(1), f.ids)
+
+
+def test_what_was_not_asked_of_somebody_is_refused_from_it():
+    """A key of somebody outside the committee, an upload of no participant, and requests, which only the server makes."""
+    f = Committee(12, committee=7, corrupt=1, threshold=5, packing=1, min_clients=9)
+    f.server.open_round(1, f.ids[1:])
+    requests = f.requests()
+    sent = dict(f.hand(requests))
+    member = next(iter(sent))
+    outside = next(name for name in f.ids if name not in sent)
+    theirs = fields(f.body(sent[member]), channel_key=bytes(31) + b"\x09")
+    with pytest.raises(PeerError, match="no key was asked"):
+        f.server.receive(seal_envelope(Kind.MEMBER_KEY, f.session, outside, theirs, f.keys[outside].sign))
+    asked = f.body(requests[member][0])
+    with pytest.raises(PeerError, match="not a client's frame"):
+        f.server.receive(seal_envelope(Kind.KEYS_REQUEST, f.session, member, asked, f.keys[member].sign))
+    f.bring(list(sent.items()))
+    f.server.close_phase()
+    uploads = f.hand(f.requests())
+    header = next(frame for name, frame in uploads if name == "c1" and frame[3] == Kind.MASKED_HEADER)
+    lie = seal_envelope(Kind.MASKED_HEADER, f.session, "c0", f.body(header), f.keys["c0"].sign)
+    with pytest.raises(PeerError, match="no update was asked"):
+        f.server.receive(lie)
+    chunk = decode_frame(next(frame for _, frame in uploads if frame[3] == Kind.CHUNK), max_bytes=1 << 30)[1]
+    frame, _ = make_chunk(f.session, "c0", (1, 0, 0), f.setup.hash, chunk.payload, f.keys["c0"].sign)
+    with pytest.raises(PeerError, match="no update was asked"):
+        f.server.receive(frame)
+    f.bring(uploads)
+    f.server.close_phase()
+    answers = f.hand(f.requests())
+    theirs = fields(f.body(answers[0][1]), complaints=[1], sealed=b"")
+    with pytest.raises(PeerError, match="no answer was asked"):
+        f.server.receive(seal_envelope(Kind.REVEAL, f.session, outside, theirs, f.keys[outside].sign))
+    f.bring(answers)
+    f.server.close_phase()
+    f.exact(f.server.result(1), f.ids[1:])

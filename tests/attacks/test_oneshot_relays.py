@@ -11,8 +11,9 @@ import pytest
 
 from secagg import Client, FixedPoint, Member, Roster, Server
 from secagg.errors import AuthenticationError, EquivocationError, InputError, PeerError
+from secagg.protocols.accounts import participants_digest
 from secagg.protocols.oneshot import sharing
-from secagg.protocols.oneshot.messages import KeysRequest, Kind, MaskedHeader
+from secagg.protocols.oneshot.messages import KeysRequest, Kind, MaskedHeader, setup_digest
 from secagg.protocols.oneshot.setup import Setup, committee
 from secagg.wire import SERVER, seal_envelope
 from support.committee import SESSION, Committee, refused
@@ -131,6 +132,23 @@ def test_who_has_spoken_in_a_session_speaks_in_no_other(kind):
     assert party._core.freeze() == before and party.outbox() == []
 
 
+@pytest.mark.parametrize("spoken", [False, True], ids=["given", "learnt and spoken in"])
+def test_a_whole_request_of_another_session_of_the_same_people_is_refused(spoken):
+    """Its keys are theirs, and rightly signed: for the session that the server would like this client in."""
+    f = Committee(6, **SIX)
+    f.until("masked")
+    request = f.asked(Kind.MASKED_REQUEST)["c0"]
+    g = Committee(6, **SIX)
+    g.keys, g.server_key, g.roster, g.session = f.keys, f.server_key, f.roster, bytes(range(50, 66))
+    g.server = Server(g.params, identity=g.server_key, roster=g.roster, session=g.session)
+    g.clients = {name: g.new_client(name, session=None if spoken else g.session) for name in g.ids}
+    if spoken:
+        g.exact(g.round(0), g.ids)
+    refused(g.clients["c0"], request, "another session", AuthenticationError)
+    f.clients["c0"].receive(request)
+    g.exact(g.round(1), g.ids)
+
+
 def test_requests_in_another_name_are_nobodys():
     """Signed by the server, or by the one whose name they bear: members and clients take requests of the server's alone."""
     f = Committee(6, **SIX)
@@ -204,6 +222,77 @@ def test_a_setup_in_which_the_server_holds_an_honest_members_key_is_not_answered
     (found,) = refusals(attack, "c2", attack.ask("c2", f.ids, keys=keys))
     (found,) = refusals(attack, "c2", attack.ask("c2", f.ids, keys=keys, setup_hash=f.setup.hash))
     assert "header of another setup" in str(found)
+
+
+def setups(f):
+    """Member keys that the server can have signed if members are corrupt, and what a client says to them."""
+    keys, ids = list(f.setup.frames), f.setup.ids
+    outside = next(name for name in f.ids if name not in ids)
+    theirs = seal_envelope(Kind.MEMBER_KEY, SESSION, outside, f.body(keys[0]), f.keys[outside].sign)
+    joined = dict(zip(ids, keys, strict=True)) | {outside: f.forged(theirs, channel_key=bytes(31) + b"\x09")}
+    ordered = [joined[name] for name in sorted(joined, key=str.encode)]
+    yield "outside the committee", [frame for frame in ordered if frame != keys[3]]
+    yield "too few or too many", ordered
+    yield "used twice", [f.forged(keys[0], channel_key=f.body(keys[1]).channel_key), *keys[1:]]
+    yield "reflected", [f.forged(keys[0], channel_key=f.setup.server_key), *keys[1:]]
+    yield "another roster", [f.forged(frame, roster_hash=bytes(32)) for frame in keys]
+    yield "different requests", [keys[0], f.forged(keys[1], roster_hash=bytes(32)), *keys[2:]]
+    yield "other Params", [f.forged(frame, rounds=4) for frame in keys]
+    yield "repeated or unsorted", [keys[1], keys[0], *keys[2:]]
+    yield "repeated or unsorted", [keys[0], keys[0], *keys[2:]]
+    for odd in (31, 33, 0):
+        yield "32 bytes", [f.forged(keys[0], channel_key=bytes(odd)), *keys[1:]]
+        yield "32 bytes", [f.forged(frame, server_key=bytes(odd)) for frame in keys]
+
+
+def test_setups_that_corrupt_members_could_make_with_the_server_are_refused():
+    """All of it rightly signed, and named by its hash: what is wrong is what the keys say, or whose they are."""
+    f = Committee(12, **MANY)
+    f.until("masked")
+    requests = f.asked(Kind.MASKED_REQUEST)
+    tried = 0
+    for words, keys in setups(f):
+        lie = f.forged(requests["c0"], keys=keys, setup_hash=setup_digest(SESSION, keys))
+        refused(f.clients["c0"], lie, words)
+        tried += 1
+    assert tried == 15
+    f.bring(f.hand({name: [frame] for name, frame in requests.items()}))
+    f.server.close_phase()
+    f.exact(f.finish(1), f.ids)
+
+
+@pytest.mark.parametrize("more", ["a byte", "a client's", "none"])
+def test_shares_and_paths_are_as_many_as_headers_and_end_there(more):
+    f = Committee(6, **SIX)
+    attack = Opener(f)
+    body = attack.body("c2", f.ids)
+    box, path = sharing.box_bytes(f.params), len(body.paths) // 6
+    tail = {"a byte": (1, 1), "a client's": (box, path), "none": (0, 0)}[more]
+    lies = [{"sealed": body.sealed + bytes(tail[0])}, {"paths": body.paths + bytes(tail[1])}] if tail != (0, 0) else [
+        {"sealed": b""}, {"paths": b""}, {"sealed": b"", "paths": b""}
+    ]  # fmt: skip
+    for lie in lies:
+        (found,) = refusals(attack, "c2", attack.ask("c2", f.ids, **lie))
+        assert "another number or length" in str(found)
+    still_exact(attack, f.ids)
+
+
+def test_participants_beyond_what_was_agreed_are_refused_by_clients_and_by_members_whoever_signed_for_them():
+    """More than max_participants, and fewer than min_clients: honest clients sign no such list, but all may be corrupt."""
+    f = Committee(6, max_participants=5, **SIX)
+    f.until("masked", 1, f.ids[:5])
+    asked = f.asked(Kind.MASKED_REQUEST)
+    for ranks in ([0, 1, 2, 3, 4, 5], [0, 1, 2], [0]):
+        refused(f.clients["c0"], f.forged(asked["c0"], participants=ranks), "number of participants is outside")
+    attack = Opener.of(f, asked)
+    for ranks in ([0, 1, 2, 3, 4, 5], [0, 1, 2]):
+        names = [f.ids[rank] for rank in ranks]
+        view = participants_digest(attack.setup.hash, 1, names)
+        headers = [f.forged(attack.headers[name], participants_hash=view) for name in names[:4]]
+        told = {"participants": ranks, "headers": headers}
+        (found,) = refusals(attack, "c5", attack.ask("c5", f.ids[: len(headers)], **told))
+        assert "number of participants is outside" in str(found)
+    still_exact(attack, f.ids[:4])
 
 
 # -- polynomials --------------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Whole rounds of oneshot under whatever Params allow: which ends they have is known beforehand, and the sum is exact.
+"""Rounds of oneshot under whatever Params and plans allow: which ends they have is known beforehand, and the sum is exact.
 
 Committees of everybody or drawn, with spare members or none, values of any width and weight, several segments, frames down to one
 polynomial, rings that the engine chose or that were named; members and clients lost in every phase.
@@ -68,7 +68,7 @@ def shortage(f, round_id, asked, gone):
     return "reveal" if len(members - gone["reveal"]) < f.params.threshold else None
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_a_round_is_exact_or_short_of_what_its_params_ask_for(data):
     params = data.draw(terms())
