@@ -197,6 +197,8 @@ class OneshotServer(OneMessageServer[ServerState, Revealed]):
                 b"".join(sealed[place]), b"".join(paths[place]),
             )  # fmt: skip
             self._out.append((member, self._sign(Kind.REVEAL_REQUEST, body)))
+            sealed[place].clear()  # they stand in the frame now
+            paths[place].clear()
 
     def _close_reveal(self) -> Revealed:
         _, setup, current = self._state.setup()
