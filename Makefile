@@ -28,7 +28,9 @@ SOURCES := pyproject.toml setup.py MANIFEST.in build_ffi.py README.md LICENSE se
 # the installed wheel, and the tests check that.
 INSTALLED := PYTHONSAFEPATH=1 SECAGG_TEST_INSTALLED=1
 PYTEST := $(INSTALLED) $(BIN)/python -m pytest
-COVER := $(INSTALLED) $(BIN)/python -m coverage run
+# As many processes at a time, each with whole files of tests, and their coverage together in .coverage.
+JOBS := 2
+COVER := $(PYTEST) -n $(JOBS) --dist loadfile --cov --cov-report=
 # The bodies of the compiled fallback, as plain Python so that coverage sees them: a small run, for they are slow.
 WITHOUT_JIT := SECAGG_FORCE_ISA=fallback NUMBA_DISABLE_JIT=1
 # For each instruction set: its own cases of the kernel tests, and all tests of those who call the kernels.
@@ -54,8 +56,8 @@ demo: $(STAMP)  ## Train on patient data across hospitals while the server sees 
 
 test: $(STAMP)  ## Run the tests against the installed wheel, with coverage
 	rm -f .coverage
-	$(COVER) -m pytest -m "not slow"
-	$(if $(WITHOUT_JIT_TESTS),$(WITHOUT_JIT) $(COVER) --append -m pytest -m "not slow" -q $(WITHOUT_JIT_TESTS))
+	$(COVER) -m "not slow"
+	$(if $(WITHOUT_JIT_TESTS),$(WITHOUT_JIT) $(COVER) --cov-append -m "not slow" -q $(WITHOUT_JIT_TESTS))
 	$(BIN)/python -P -m coverage report
 
 # $(call integrate,NAME,ENVIRONMENT,which tests): the plug-in's tests in one environment, then the coverage of the plug-in's files.
@@ -75,8 +77,8 @@ test-integrations: $(INTEGRATIONS:%=.integrations/%/installed)  ## Run each plug
 
 test-all: $(STAMP) $(INTEGRATIONS:%=.integrations/%/installed) $(PREVIOUS:%=.integrations/%/installed)  ## Run everything: slow tests, every instruction set, the fallback, plug-ins also on the release before
 	rm -f .coverage
-	$(COVER) -m pytest
-	$(WITHOUT_JIT) $(COVER) --append -m pytest -m "not slow" -q $(WITHOUT_JIT_TESTS)
+	$(COVER)
+	$(WITHOUT_JIT) $(COVER) --cov-append -m "not slow" -q $(WITHOUT_JIT_TESTS)
 	$(BIN)/python -P -m coverage report
 	for isa in $$($(BIN)/python -P -c 'import secagg; print(*secagg.build_info()["available"])'); do \
 		echo "== $$isa"; export SECAGG_FORCE_ISA=$$isa; \
